@@ -1,0 +1,118 @@
+//! `podwall compile`: the rules of one node or of every node, on standard output.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use policy_compiler::cluster::{AddressPools, Cluster};
+use policy_compiler::plan::{self, Generation, NodePlan, Settings};
+use policy_compiler::render;
+
+use crate::args::{Compile, RulesFormat};
+use crate::{input, output};
+
+/// The node that pods are put on where the input knows none.
+const ONLY_NODE: &str = "node";
+
+pub(crate) fn run(args: &Compile) -> Result<ExitCode, Box<dyn Error>> {
+    let settings = args.data_plane.settings()?;
+    let pools = AddressPools::new(args.addresses.iter().copied())?;
+    let loaded = input::load(&args.input)?;
+    let mut cluster = loaded.cluster;
+    cluster.place_pods(args.node.as_deref().unwrap_or(ONLY_NODE));
+    if !args.addresses.is_empty() {
+        cluster.assign_addresses(&pools)?;
+    }
+    let nodes = nodes(&cluster, args.node.as_deref())?;
+    let plans: Vec<(Arc<str>, NodePlan)> = nodes
+        .into_iter()
+        .map(|node| {
+            let plan = plan::compile(&cluster, &node, &settings, Generation::FIRST);
+            (node, plan)
+        })
+        .collect();
+
+    if let Some(text) = input::passed_over(&loaded.manifests) {
+        output::line(&text);
+    }
+    let pending: usize = plans.iter().map(|(_, plan)| plan.pending.len()).sum();
+    if pending > 0 {
+        let pods = if pending == 1 { "1 pod has" } else { &format!("{pending} pods have") };
+        output::warning(&format!("{pods} no address yet, and so no rules; --addresses CIDR gives them some"));
+    }
+    let text = match args.output {
+        RulesFormat::Nft => nft(&plans, &settings),
+        RulesFormat::Json => json(&plans, args.node.is_some())?,
+    };
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no node {wanted} in the input; there is {known}")]
+struct NoSuchNode {
+    wanted: String,
+    known: String,
+}
+
+fn nodes(cluster: &Cluster, wanted: Option<&str>) -> Result<Vec<Arc<str>>, NoSuchNode> {
+    let known = cluster.node_names();
+    match wanted {
+        None => Ok(known.into_iter().collect()),
+        Some(wanted) => match known.get(wanted) {
+            Some(node) => Ok(vec![node.clone()]),
+            None => {
+                let known: Vec<&str> = known.iter().map(|name| &**name).collect();
+                Err(NoSuchNode { wanted: wanted.to_owned(), known: known.join(", ") })
+            }
+        },
+    }
+}
+
+fn nft(plans: &[(Arc<str>, NodePlan)], settings: &Settings) -> String {
+    let mut text = String::new();
+    for (index, (node, plan)) in plans.iter().enumerate() {
+        if index > 0 {
+            text.push('\n');
+        }
+        heading(&mut text, node, plan);
+        text.push_str(&render::text::table(&plan.table));
+    }
+    if plans.is_empty() {
+        text = format!("# no node and no pod in the input: no table {}\n", settings.table);
+    }
+    text
+}
+
+fn heading(text: &mut String, node: &str, plan: &NodePlan) {
+    let isolated = plan.pods.iter().filter(|pod| !pod.ingress.is_empty() || !pod.egress.is_empty()).count();
+    // A String takes every write.
+    _ = writeln!(text, "# node {node}: {} pods with an address, {isolated} of them isolated", plan.pods.len());
+    for pod in &plan.pods {
+        let list = |policies: &[policy_compiler::model::ObjectName]| {
+            let names: Vec<&str> = policies.iter().map(|policy| &*policy.name).collect();
+            if names.is_empty() { "open".to_owned() } else { names.join(" ") }
+        };
+        _ = writeln!(text, "#   {}: ingress {}; egress {}", pod.name, list(&pod.ingress), list(&pod.egress));
+    }
+    if !plan.pending.is_empty() {
+        let names: Vec<String> = plan.pending.iter().map(ToString::to_string).collect();
+        _ = writeln!(text, "# left out, since they have no address yet: {}", names.join(", "));
+    }
+}
+
+fn json(plans: &[(Arc<str>, NodePlan)], one: bool) -> Result<String, serde_json::Error> {
+    let mut nodes = serde_json::Map::new();
+    for (node, plan) in plans {
+        nodes.insert(node.to_string(), render::json::table(&plan.table)?);
+    }
+    let document = match nodes.values().next() {
+        Some(only) if one => only.clone(),
+        _ => serde_json::Value::Object(nodes),
+    };
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}

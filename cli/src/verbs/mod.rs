@@ -1,0 +1,26 @@
+//! One file a verb.
+
+mod cleanup;
+mod compile;
+mod enforce;
+mod lab;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use crate::args::Verb;
+
+/// The exit status for what a verb looks for and finds, such as a packet that disagrees.
+pub(crate) const FINDINGS: u8 = 1;
+/// The exit status for errors.
+pub(crate) const ERROR: u8 = 2;
+
+/// Runs a verb.
+pub(crate) fn run(verb: Verb) -> Result<ExitCode, Box<dyn Error>> {
+    match verb {
+        Verb::Compile(args) => compile::run(&args),
+        Verb::Enforce(args) => enforce::run(&args),
+        Verb::Cleanup(args) => cleanup::run(&args),
+        Verb::Lab(args) => lab::run(&args),
+    }
+}

@@ -1,0 +1,28 @@
+//! What this crate encodes is what nft makes of the same table written by hand.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use enforcer::kernel::{Kernel, Repair};
+use support::{EVERYTHING, everything, in_namespace, listing, load};
+
+#[test]
+fn every_construct_is_listed_as_nft_lists_its_own() {
+    let theirs = in_namespace(|| {
+        load(EVERYTHING);
+        listing()
+    });
+    let ours = in_namespace(|| {
+        let mut kernel = Kernel::open("podwall").unwrap();
+        kernel.repair(&Repair::create(&everything())).unwrap();
+        listing()
+    });
+    assert!(theirs.json.len() > 45 && theirs.programs.len() > 130, "{theirs:#?}");
+    for (ours, theirs) in [(ours.json, theirs.json), (ours.text, theirs.text), (ours.programs, theirs.programs)] {
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours, theirs);
+        }
+        assert_eq!(ours.len(), theirs.len());
+    }
+}

@@ -1,0 +1,44 @@
+//! Throw-away clusters: nodes and pods out of network namespaces, wired by the real CNI plugins.
+//!
+//! Nothing here has a name in the system. A namespace is a file descriptor of this process, a node's CNI state is
+//! a tmpfs in a mount namespace that is a file descriptor too, and whatever is to happen inside is done by a thread
+//! that goes there. When the process ends, in whatever way (return, panic, Ctrl-C, SIGKILL), the kernel takes all
+//! of it away: links, addresses, rules, files. Only child processes outlive a SIGKILL; one that should not asks for
+//! `PR_SET_PDEATHSIG` itself (see [`Process`]).
+//!
+//! The root namespace's links, routes and rules are never touched and no packet leaves the lab.
+//!
+//! From the bottom up: [`Namespace`], [`cni`], [`Node`], [`Responder`] and [`probe`], and [`Lab`], which puts them
+//! together. [`Flood`] and [`Connection`] are for tests that change rules while traffic flows.
+
+#![forbid(unsafe_code)]
+
+mod cluster;
+pub mod cni;
+mod connection;
+mod error;
+mod flood;
+mod namespace;
+mod neighbours;
+mod netlink;
+mod node;
+pub mod probe;
+mod process;
+mod protocol;
+mod reactor;
+pub mod requirements;
+mod responder;
+mod scratch;
+pub mod user;
+
+pub use cluster::{Lab, LabSpec, PodSpec};
+pub use connection::Connection;
+pub use error::LabError;
+pub use flood::{Flood, FloodReceiver, FloodResult};
+pub use namespace::Namespace;
+pub use node::{Node, PodNet};
+pub use probe::{Expectation, Observed, Probe};
+pub use process::{Process, Signal};
+pub use protocol::Protocol;
+pub use reactor::Reactor;
+pub use responder::Responder;

@@ -1,0 +1,78 @@
+//! A node: a namespace that forwards between the pods on its bridge.
+
+use std::net::IpAddr;
+
+use crate::{
+    LabError, Namespace,
+    cni::{Attachment, Bridge},
+};
+
+/// A node without anything but its network.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    namespace: Namespace,
+    pod_cidrs: [String; 2],
+    bridge: Bridge,
+}
+
+/// A pod's network: all that a pod is here.
+#[derive(Debug)]
+pub struct PodNet {
+    /// The pod's namespace.
+    pub namespace: Namespace,
+    /// Its addresses, IPv4 first.
+    pub addresses: Vec<IpAddr>,
+    /// The link address of its `eth0`.
+    pub link_address: [u8; 6],
+}
+
+impl Node {
+    /// Makes a node. The number tells its pods' addresses: 10.244.N.0/24 and fd00:10:244:N::/64.
+    pub fn new(name: impl Into<String>, number: u8) -> Result<Self, LabError> {
+        let name = name.into();
+        let namespace = Namespace::new(&name)?;
+        namespace.set_sysctls(&[
+            ("net/ipv4/ip_forward", "1"),
+            ("net/ipv6/conf/all/forwarding", "1"),
+            // Without these, what pods of one node say to each other passes no rule at all.
+            ("net/bridge/bridge-nf-call-iptables", "1"),
+            ("net/bridge/bridge-nf-call-ip6tables", "1"),
+            // So short that a flood never comes back to a source port that conntrack still knows.
+            ("net/netfilter/nf_conntrack_udp_timeout", "2"),
+            ("net/netfilter/nf_conntrack_udp_timeout_stream", "2"),
+        ])?;
+        let pod_cidrs = [format!("10.244.{number}.0/24"), format!("fd00:10:244:{number}::/64")];
+        let bridge = Bridge::new(&namespace, pod_cidrs.clone())?;
+        bridge.add_loopback(&namespace)?;
+        Ok(Self { name, namespace, pod_cidrs, bridge })
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The node's namespace: where rules are loaded and an enforcer runs.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Where its pods' addresses come from, IPv4 first.
+    pub fn pod_cidrs(&self) -> &[String; 2] {
+        &self.pod_cidrs
+    }
+
+    /// Makes a pod. May be called by several threads, but only once the first pod has made the bridge.
+    pub fn add_pod(&self, name: impl Into<String>) -> Result<PodNet, LabError> {
+        let namespace = Namespace::new(name)?;
+        self.bridge.add_loopback(&namespace)?;
+        let Attachment { addresses, link_address } = self.bridge.add(&namespace)?;
+        Ok(PodNet { namespace, addresses, link_address })
+    }
+
+    /// Takes a pod off the bridge and frees its addresses. Merely dropping a pod leaves them taken.
+    pub fn remove_pod(&self, pod: PodNet) -> Result<(), LabError> {
+        self.bridge.delete(&pod.namespace)
+    }
+}

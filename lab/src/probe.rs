@@ -1,0 +1,200 @@
+//! Questions of the form "may this pod talk to that address", asked with packets, many at a time.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::{TcpSocket, UdpSocket},
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use crate::{LabError, Namespace, Protocol, responder::greeting};
+
+const IN_FLIGHT: usize = 256;
+/// How long silence must last to mean "denied", where that is what is expected.
+const IMPATIENT: Duration = Duration::from_millis(400);
+/// The same where an answer is expected: a busy machine must not look like a rule.
+const PATIENT: Duration = Duration::from_secs(3);
+/// An unreachable host that is reported later than this was reported by the asker's own neighbour discovery.
+const PROMPT: Duration = Duration::from_secs(1);
+
+/// One question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The pod (or node) that asks, by its id.
+    pub from: String,
+    /// The address asked.
+    pub to: IpAddr,
+    /// How.
+    pub protocol: Protocol,
+    /// On which port.
+    pub port: u16,
+    /// Which answer is likely. It does not change what is observed, only how long silence is listened to.
+    pub expectation: Expectation,
+}
+
+/// The likely outcome of a [`Probe`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expectation {
+    /// Silence is doubted: the probe is repeated with more patience before it counts.
+    Allowed,
+    /// Silence is believed soon.
+    Denied,
+}
+
+/// What came of a [`Probe`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observed {
+    /// The pod that has the address answered.
+    Allowed,
+    /// Nothing came back.
+    Denied,
+    /// Something said no: a reset or an ICMP error, because nothing listens there or because a rule rejects.
+    Refused,
+    /// Something came back that makes no sense.
+    Broken(String),
+}
+
+/// A probe with its names resolved.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Where it is asked from.
+    pub from: Namespace,
+    /// What is asked.
+    pub probe: Probe,
+    /// Who must answer; anybody, if none.
+    pub answerer: Option<String>,
+}
+
+/// Asks all, some hundred at a time, and calls `progress` for each as it is answered (by index, in any order).
+/// The observations come in the order of the questions.
+pub fn ask(questions: Vec<Question>, mut progress: impl FnMut(usize, &Observed)) -> Result<Vec<Observed>, LabError> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build().map_err(LabError::Thread)?;
+    let mut observations = vec![Observed::Broken("was not asked".into()); questions.len()];
+    let (answers, answered) = mpsc::channel();
+    // Goes from namespace to namespace to make its sockets, so it cannot be the caller's thread.
+    let thread = thread::Builder::new()
+        .name("lab-prober".into())
+        .spawn(move || ask_on_this_thread(&runtime, questions, &answers))
+        .map_err(LabError::Thread)?;
+    for (index, observed) in answered {
+        progress(index, &observed);
+        observations[index] = observed;
+    }
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+    Ok(observations)
+}
+
+fn ask_on_this_thread(runtime: &Runtime, questions: Vec<Question>, answers: &mpsc::Sender<(usize, Observed)>) {
+    runtime.block_on(async {
+        let mut asking = JoinSet::new();
+        for (index, question) in questions.into_iter().enumerate() {
+            if asking.len() >= IN_FLIGHT {
+                asking.join_next().await;
+            }
+            let answers = answers.clone();
+            asking.spawn(async move {
+                let observed = question.ask().await;
+                // Nobody listens only when the caller's progress panicked.
+                let _ = answers.send((index, observed));
+            });
+        }
+        asking.join_all().await;
+    });
+}
+
+impl Question {
+    async fn ask(&self) -> Observed {
+        let first = self.attempt(IMPATIENT).await;
+        match (&first, self.probe.expectation) {
+            (Observed::Denied | Observed::Broken(_), Expectation::Allowed) => self.attempt(PATIENT).await,
+            _ => first,
+        }
+    }
+
+    async fn attempt(&self, patience: Duration) -> Observed {
+        let start = Instant::now();
+        let result = match self.probe.protocol {
+            Protocol::Tcp => self.ask_tcp(patience).await,
+            Protocol::Udp => self.ask_udp(patience).await,
+        };
+        result.unwrap_or_else(|error| match error.kind() {
+            io::ErrorKind::TimedOut => Observed::Denied,
+            io::ErrorKind::HostUnreachable if start.elapsed() > PROMPT => Observed::Denied,
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::PermissionDenied => Observed::Refused,
+            _ => Observed::Broken(error.to_string()),
+        })
+    }
+
+    fn target(&self) -> SocketAddr {
+        SocketAddr::new(self.probe.to, self.probe.port)
+    }
+
+    async fn ask_tcp(&self, patience: Duration) -> io::Result<Observed> {
+        self.from.enter()?;
+        let socket = self.from.bind_fresh(self.probe.to, |source| {
+            let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.bind(source)?;
+            Ok(socket)
+        })?;
+        // Ends with a reset, so that thousands of probes leave no thousands of connections in TIME_WAIT.
+        socket.set_zero_linger()?;
+        let stream = timeout(patience, socket.connect(self.target())).await??;
+        // Connected, so the packets pass; a slow answer is now the machine's fault and no verdict.
+        let mut line = String::new();
+        match timeout(PATIENT, BufReader::new(stream).read_line(&mut line)).await {
+            Ok(read) => read.map(|_| self.judge(&line)),
+            Err(_) => Ok(Observed::Broken("connected, but nobody spoke".into())),
+        }
+    }
+
+    async fn ask_udp(&self, patience: Duration) -> io::Result<Observed> {
+        const ROUNDS: u32 = 3;
+        static NONCE: AtomicU64 = AtomicU64::new(0);
+
+        self.from.enter()?;
+        let socket = self.from.bind_fresh(self.probe.to, StdUdpSocket::bind)?;
+        socket.set_nonblocking(true)?;
+        let socket = UdpSocket::from_std(socket)?;
+        socket.connect(self.target()).await?;
+
+        let nonce = NONCE.fetch_add(1, Ordering::Relaxed).to_string();
+        let mut buffer = [0; 1024];
+        for _ in 0..ROUNDS {
+            socket.send(nonce.as_bytes()).await?;
+            let Ok(received) = timeout(patience / ROUNDS, socket.recv(&mut buffer)).await else { continue };
+            let answer = String::from_utf8_lossy(&buffer[..received?]).into_owned();
+            return Ok(match answer.strip_suffix(&nonce) {
+                Some(greeting) => self.judge(greeting),
+                None => Observed::Broken(format!("asked {nonce}, was answered {answer:?}")),
+            });
+        }
+        Ok(Observed::Denied)
+    }
+
+    fn judge(&self, said: &str) -> Observed {
+        match &self.answerer {
+            Some(answerer) if said != greeting(answerer) => {
+                Observed::Broken(format!("{answerer} should have answered, what came is {said:?}"))
+            }
+            _ => Observed::Allowed,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The proof of a policy set: its cluster is built, an agent enforces it, and every flow between pods is tried with
+//! packets and held against the verdict that the policies say literally.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use policy_compiler::cluster::Cluster;
+use policy_compiler::model::{self, Object, ObjectName, Pod};
+use policy_compiler::render;
+use policy_compiler::verdict::{self, Endpoint, Flow};
+use serde_json::{Value, json};
+
+use crate::scratch::Scratch;
+use crate::{Expectation, Lab, LabError, LabSpec, Observed, PodSpec, Probe, Process, Protocol};
+
+/// All pods of the input are put on this one node.
+const NODE: &str = "lab";
+/// How long an agent may take until its first commit.
+const START: Duration = Duration::from_secs(30);
+/// What the agent logs once its rules are in force.
+const IN_FORCE: &str = "policies are in force";
+
+/// What is to be proven.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    /// The cluster; pods without a node or address are fine.
+    pub cluster: &'a Cluster,
+    /// NetworkPolicy and Namespace objects as they were written, for the agent to read by itself.
+    pub objects: Vec<Value>,
+    /// The program that enforces: `AGENT enforce --manifests DIR --node NAME ..`.
+    pub agent: &'a Path,
+}
+
+/// How far a proof is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Namespaces, links and addresses of this many pods are made.
+    Building {
+        /// The pods.
+        pods: usize,
+    },
+    /// The agent has been started.
+    Enforcing,
+    /// Probes are on their way.
+    Probing {
+        /// Answered so far.
+        done: usize,
+        /// Of so many.
+        all: usize,
+    },
+}
+
+/// Every flow that was tried.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The pods that took part, by name.
+    pub pods: Vec<ObjectName>,
+    /// The flows, by source, destination, port and family.
+    pub trials: Vec<Trial>,
+    /// Ports that could not be tried, for want of a socket of their protocol.
+    pub untried: Vec<(model::Protocol, u16)>,
+}
+
+impl Proof {
+    /// The trials in which packets and policies disagree.
+    pub fn mismatches(&self) -> impl Iterator<Item = &Trial> {
+        self.trials.iter().filter(|trial| !trial.agrees())
+    }
+}
+
+/// One flow, predicted and tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Who opens it.
+    pub from: ObjectName,
+    /// Who it is opened to.
+    pub to: ObjectName,
+    /// The address of `to` that was tried.
+    pub address: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The destination port.
+    pub port: u16,
+    /// Whether the policies allow it.
+    pub predicted: bool,
+    /// What the packets did.
+    pub observed: Observed,
+}
+
+impl Trial {
+    /// Whether the packets did what the policies say. Every pod listens on every port that is tried, so a refusal can
+    /// only come from a rule.
+    pub fn agrees(&self) -> bool {
+        match self.observed {
+            Observed::Allowed => self.predicted,
+            Observed::Denied | Observed::Refused => !self.predicted,
+            Observed::Broken(_) => false,
+        }
+    }
+}
+
+/// Builds, enforces, probes, and compares.
+///
+/// # Errors
+/// When the machine lacks something, the lab cannot be built, or the agent does not come to enforce.
+pub fn prove(claim: &Claim<'_>, mut progress: impl FnMut(Progress)) -> Result<Proof, LabError> {
+    let pods: Vec<&Pod> = claim.cluster.pods().filter(|pod| pod.is_selectable()).collect();
+    let (ports, untried) = ports(claim.cluster);
+    progress(Progress::Building { pods: pods.len() });
+    let lab = Lab::build(&LabSpec {
+        nodes: vec![NODE.to_owned()],
+        pods: pods
+            .iter()
+            .map(|pod| PodSpec { id: pod.name.to_string(), node: NODE.to_owned(), ports: ports.clone() })
+            .collect(),
+    })?;
+    let mut cluster = claim.cluster.clone();
+    for pod in &pods {
+        let addresses = lab.addresses(&pod.name.to_string())?.to_vec();
+        let placed = Pod { node: Some(NODE.into()), addresses, ..(*pod).clone() };
+        _ = cluster.apply(Object::Pod(placed.into()));
+    }
+
+    progress(Progress::Enforcing);
+    let _agent = enforce(&lab, &cluster, claim)?;
+
+    let (mut trials, probes) = plan(&cluster, &pods, &ports);
+    let all = probes.len();
+    let mut done = 0;
+    let observations = lab.probe_all(&probes, |_, _| {
+        done += 1;
+        progress(Progress::Probing { done, all });
+    })?;
+    for (trial, observed) in trials.iter_mut().zip(observations) {
+        trial.observed = observed;
+    }
+    Ok(Proof { pods: pods.iter().map(|pod| pod.name.clone()).collect(), trials, untried })
+}
+
+/// The ports to try, and those that there are no sockets for.
+fn ports(cluster: &Cluster) -> (Vec<(Protocol, u16)>, Vec<(model::Protocol, u16)>) {
+    let (mut tried, mut untried) = (Vec::new(), Vec::new());
+    for (protocol, port) in cluster.ports() {
+        match protocol {
+            model::Protocol::Tcp => tried.push((Protocol::Tcp, port)),
+            model::Protocol::Udp => tried.push((Protocol::Udp, port)),
+            model::Protocol::Sctp => untried.push((protocol, port)),
+        }
+    }
+    (tried, untried)
+}
+
+/// Writes the cluster down, as a directory that nobody but the agent sees, and waits until the agent enforces it.
+fn enforce(lab: &Lab, cluster: &Cluster, claim: &Claim<'_>) -> Result<(Process, Scratch), LabError> {
+    let pods = cluster.pods().filter(|pod| pod.is_selectable()).map(render::manifest::pod);
+    let items: Vec<Value> = claim.objects.iter().cloned().chain(pods).collect();
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    let scratch = Scratch::new().map_err(LabError::Scratch)?;
+    let folder = scratch.write("manifests", "cluster.json", list.to_string().as_bytes()).map_err(LabError::Scratch)?;
+
+    let mut command = Command::new(claim.agent);
+    command.arg("enforce").arg("--manifests").arg(folder).args(["--node", NODE]);
+    command.args(["--pod-interface", "cni0", "--unknown-pods", "drop"]);
+    command.args(["--log-format", "compact", "--end-with-parent"]);
+    let mut agent = Process::spawn_seeing(lab.node(NODE)?.namespace(), &scratch, command)?;
+    agent.wait_for_line(IN_FORCE, START)?;
+    Ok((agent, scratch))
+}
+
+/// Every pair of different pods, on every port, in both families: as trials that nothing has been observed of, and as
+/// the probes for them. A pod's own traffic never leaves it.
+fn plan(cluster: &Cluster, pods: &[&Pod], ports: &[(Protocol, u16)]) -> (Vec<Trial>, Vec<Probe>) {
+    let placed: Vec<&Pod> = pods.iter().filter_map(|pod| cluster.pod(&pod.name)).collect();
+    let (mut trials, mut probes) = (Vec::new(), Vec::new());
+    for from in &placed {
+        for to in placed.iter().filter(|to| to.name != from.name) {
+            for (protocol, port) in ports {
+                for address in &to.addresses {
+                    let source = from.addresses.iter().find(|source| source.is_ipv4() == address.is_ipv4());
+                    let flow = Flow {
+                        from: Endpoint::pod(from, source.copied()),
+                        to: Endpoint::pod(to, Some(*address)),
+                        protocol: match protocol {
+                            Protocol::Tcp => model::Protocol::Tcp,
+                            Protocol::Udp => model::Protocol::Udp,
+                        },
+                        port: *port,
+                    };
+                    let predicted = verdict::judge(cluster, &flow).is_allowed();
+                    probes.push(Probe {
+                        from: from.name.to_string(),
+                        to: *address,
+                        protocol: *protocol,
+                        port: *port,
+                        expectation: if predicted { Expectation::Allowed } else { Expectation::Denied },
+                    });
+                    trials.push(Trial {
+                        from: from.name.clone(),
+                        to: to.name.clone(),
+                        address: *address,
+                        protocol: *protocol,
+                        port: *port,
+                        predicted,
+                        observed: Observed::Broken("was not tried".to_owned()),
+                    });
+                }
+            }
+        }
+    }
+    (trials, probes)
+}

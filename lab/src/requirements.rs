@@ -1,0 +1,66 @@
+//! What a machine must have to hold a lab.
+
+use std::{io, path::Path};
+
+use nix::sys::socket::SockProtocol;
+
+use crate::{LabError, Namespace, cni, netlink};
+
+/// Something that this machine lacks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Missing {
+    /// CNI plugins are not installed.
+    #[error(
+        "CNI plugin {} in {} (Debian, Ubuntu: apt install containernetworking-plugins; or set CNI_PATH)",
+        .plugins.join(", "), folders(.searched)
+    )]
+    Plugins {
+        /// Which.
+        plugins: Vec<&'static str>,
+        /// Where they were looked for.
+        searched: Vec<std::path::PathBuf>,
+    },
+    /// Bridged packets do not pass netfilter.
+    #[error("kernel module br_netfilter (as root: modprobe br_netfilter)")]
+    BridgeNetfilter,
+    /// The kernel has no nf_tables, or does not load it.
+    #[error("kernel module nf_tables (as root: modprobe nf_tables): {0}")]
+    NfTables(String),
+    /// The kernel was booted without IPv6.
+    #[error("IPv6 (the kernel was booted with ipv6.disable=1, or has none)")]
+    Ipv6,
+}
+
+fn folders(folders: &[std::path::PathBuf]) -> String {
+    folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(":")
+}
+
+/// Looks at everything and reports all that is missing at once.
+pub fn check() -> Result<(), LabError> {
+    let mut missing = Vec::new();
+    let plugins: Vec<_> = cni::PLUGINS.into_iter().filter(|plugin| cni::find(plugin).is_none()).collect();
+    if !plugins.is_empty() {
+        missing.push(Missing::Plugins { plugins, searched: cni::search_path() });
+    }
+    if !Path::new("/proc/sys/net/ipv6").exists() {
+        // Without it no namespace of ours can be made to look further.
+        missing.push(Missing::Ipv6);
+        return Err(LabError::Requirements(missing));
+    }
+    Namespace::new("requirements")?.run(|| {
+        if !Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables").exists() {
+            missing.push(Missing::BridgeNetfilter);
+        }
+        if let Err(error) = ask_nf_tables() {
+            missing.push(Missing::NfTables(error.to_string()));
+        }
+    })?;
+    if missing.is_empty() { Ok(()) } else { Err(LabError::Requirements(missing)) }
+}
+
+/// Asks nf_tables for its generation, which also makes the kernel load the module where it may.
+fn ask_nf_tables() -> io::Result<()> {
+    const GET_GENERATION: u16 = 10 << 8 | 16;
+    netlink::send(SockProtocol::NetlinkNetFilter, &netlink::message(GET_GENERATION, 0, &[0; 4]))
+}

@@ -1,0 +1,37 @@
+//! A folder that nobody else sees and that nothing can leave behind.
+
+use std::{fs::File, io};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, setns, unshare},
+};
+
+use crate::namespace::on_thread;
+
+/// Every Linux has this folder; the tmpfs that covers it is only there in our mount namespace.
+const FOLDER: &str = "/dev/shm";
+
+/// A tmpfs in a mount namespace that is held by a file descriptor alone.
+#[derive(Debug)]
+pub(crate) struct Scratch(File);
+
+impl Scratch {
+    pub(crate) fn new() -> io::Result<Self> {
+        on_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            // Slave, not private: what the host unmounts must not stay busy because of us.
+            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)?;
+            mount(Some("lab"), FOLDER, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0700"))?;
+            File::open("/proc/thread-self/ns/mnt").map(Self)
+        })?
+    }
+
+    /// Shows the folder to the calling thread, for good, and says where it is.
+    pub(crate) fn enter(&self) -> io::Result<&'static str> {
+        // A thread shares its root and working folder with its process until told otherwise, and may not go alone.
+        unshare(CloneFlags::CLONE_FS)?;
+        setns(&self.0, CloneFlags::CLONE_NEWNS)?;
+        Ok(FOLDER)
+    }
+}

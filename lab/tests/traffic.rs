@@ -1,0 +1,349 @@
+//! Packets between the pods of a lab, with and without rules in the node. Needs root (or a user namespace).
+
+use std::{
+    io::Write,
+    net::{IpAddr, TcpListener},
+    process::{Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use lab::{
+    Connection, Expectation, Flood, FloodReceiver, Lab, LabError, LabSpec, Namespace, Observed, PodSpec, Probe,
+    Process, Protocol, Signal,
+};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const PORTS: [(Protocol, u16); 2] = [(Protocol::Tcp, 8080), (Protocol::Udp, 5353)];
+const SECOND: Duration = Duration::from_secs(1);
+
+fn lab(pods: usize) -> Result<Lab> {
+    let pod = |number| PodSpec { id: format!("shop/p{number}"), node: "node".into(), ports: PORTS.into() };
+    Ok(Lab::build(&LabSpec { nodes: vec!["node".into()], pods: (0..pods).map(pod).collect() })?)
+}
+
+/// Loads rules into the node's forward hook.
+fn load(lab: &Lab, rules: &str) -> Result {
+    let ruleset = format!(
+        "table inet test\ndelete table inet test\ntable inet test {{ chain f {{ type filter hook forward priority 0;\n{rules}\n}}\n}}\n"
+    );
+    let status = lab.node("node")?.namespace().run(|| {
+        let mut nft = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
+        nft.stdin.take().ok_or(std::io::ErrorKind::BrokenPipe)?.write_all(ruleset.as_bytes())?;
+        nft.wait()
+    })??;
+    if status.success() { Ok(()) } else { Err(format!("nft refuses {ruleset}").into()) }
+}
+
+/// From one pod to both addresses of another, on all of [`PORTS`].
+fn probes(lab: &Lab, from: &str, to: &str, expectation: Expectation) -> Result<Vec<Probe>> {
+    let ports =
+        |&to: &IpAddr| PORTS.map(|(protocol, port)| Probe { from: from.into(), to, protocol, port, expectation });
+    Ok(lab.addresses(to)?.iter().flat_map(ports).collect())
+}
+
+fn ask(lab: &Lab, expectation: Expectation) -> Result<Vec<Observed>> {
+    Ok(lab.probe_all(&probes(lab, "shop/p0", "shop/p1", expectation)?, |_, _| {})?)
+}
+
+#[test]
+fn every_pod_reaches_every_pod_and_itself_by_both_protocols_and_families() -> Result {
+    let start = Instant::now();
+    let lab = lab(12)?;
+    assert!(start.elapsed() < 5 * SECOND, "building 12 pods took {:?}", start.elapsed());
+
+    let mut all = Vec::new();
+    for from in lab.pods() {
+        for to in lab.pods() {
+            all.extend(probes(&lab, from, to, Expectation::Allowed)?);
+        }
+    }
+    let mut answered = 0;
+    let observed = lab.probe_all(&all, |_, _| answered += 1)?;
+    assert_eq!(answered, 12 * 12 * 4);
+    for (probe, observed) in all.iter().zip(observed) {
+        assert_eq!(observed, Observed::Allowed, "{probe:?}");
+    }
+    Ok(())
+}
+
+/// More than the kernel's neighbour tables bear unaided: without help this takes minutes and fails.
+#[test]
+fn forty_pods_reach_each_other() -> Result {
+    let lab = lab(40)?;
+    let mut all = Vec::new();
+    for from in lab.pods() {
+        for to in lab.pods() {
+            all.extend(probes(&lab, from, to, Expectation::Allowed)?);
+        }
+    }
+    let observed = lab.probe_all(&all, |_, _| {})?;
+    assert_eq!(observed.iter().filter(|observed| **observed != Observed::Allowed).count(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_node_reaches_its_pods() -> Result {
+    let lab = lab(1)?;
+    let observed = lab.probe_all(&probes(&lab, "node", "shop/p0", Expectation::Allowed)?, |_, _| {})?;
+    assert_eq!(observed, [const { Observed::Allowed }; 4]);
+    Ok(())
+}
+
+#[test]
+fn what_a_rule_drops_is_denied_whatever_was_expected() -> Result {
+    let lab = lab(2)?;
+    load(&lab, "tcp dport 8080 drop; udp dport 5353 drop;")?;
+    assert_eq!(ask(&lab, Expectation::Denied)?, [const { Observed::Denied }; 4]);
+    assert_eq!(ask(&lab, Expectation::Allowed)?, [const { Observed::Denied }; 4]);
+
+    load(&lab, "")?;
+    assert_eq!(ask(&lab, Expectation::Denied)?, [const { Observed::Allowed }; 4]);
+    Ok(())
+}
+
+#[test]
+fn one_lost_packet_is_no_denial_where_an_answer_is_expected() -> Result {
+    let lab = lab(2)?;
+    let probe = |expectation| -> Result<Vec<Observed>> {
+        load(&lab, "tcp dport 8080 tcp flags & (syn | ack) == syn numgen inc mod 100 < 1 drop;")?;
+        Ok(lab.probe_all(&probes(&lab, "shop/p0", "shop/p1", expectation)?[..1], |_, _| {})?)
+    };
+    assert_eq!(probe(Expectation::Denied)?, [Observed::Denied]);
+    assert_eq!(probe(Expectation::Allowed)?, [Observed::Allowed]);
+    Ok(())
+}
+
+#[test]
+fn a_denial_may_hit_one_family_or_one_protocol() -> Result {
+    use Observed::{Allowed, Denied};
+    let lab = lab(2)?;
+    load(&lab, "ip version 4 tcp dport 8080 drop;")?;
+    assert_eq!(ask(&lab, Expectation::Allowed)?, [Denied, Allowed, Allowed, Allowed]);
+    load(&lab, "ip6 version 6 udp dport 5353 drop;")?;
+    assert_eq!(ask(&lab, Expectation::Allowed)?, [Allowed, Allowed, Allowed, Denied]);
+    Ok(())
+}
+
+#[test]
+fn a_refusal_is_not_silence() -> Result {
+    let lab = lab(2)?;
+    load(&lab, "tcp dport 8080 reject with tcp reset; udp dport 5353 reject with icmpx admin-prohibited;")?;
+    for expectation in [Expectation::Allowed, Expectation::Denied] {
+        assert_eq!(ask(&lab, expectation)?, [const { Observed::Refused }; 4]);
+    }
+
+    load(&lab, "")?;
+    let unserved = |protocol| -> Result<Vec<Observed>> {
+        let ask = |&to| Probe { from: "shop/p0".into(), to, protocol, port: 9, expectation: Expectation::Allowed };
+        let probes: Vec<Probe> = lab.addresses("shop/p1")?.iter().map(ask).collect();
+        Ok(lab.probe_all(&probes, |_, _| {})?)
+    };
+    assert_eq!(unserved(Protocol::Tcp)?, [const { Observed::Refused }; 2]);
+    assert_eq!(unserved(Protocol::Udp)?, [const { Observed::Refused }; 2]);
+    Ok(())
+}
+
+#[test]
+fn an_address_without_a_pod_is_silent() -> Result {
+    let lab = lab(1)?;
+    for to in ["10.244.1.200", "fd00:10:244:1::200"] {
+        for (protocol, port) in PORTS {
+            let probe =
+                Probe { from: "shop/p0".into(), to: to.parse()?, protocol, port, expectation: Expectation::Allowed };
+            assert_eq!(lab.probe_all(std::slice::from_ref(&probe), |_, _| {})?, [Observed::Denied], "{probe:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_answer_of_the_wrong_pod_is_no_answer() -> Result {
+    let lab = lab(3)?;
+    load(&lab, "")?;
+    let other = lab.addresses("shop/p2")?[0];
+    let nat = format!(
+        "table ip test {{ chain p {{ type nat hook prerouting priority dstnat; tcp dport 8080 dnat to {other}; udp dport 5353 dnat to {other}; }}\n}}\n"
+    );
+    let nft = |args: &[&str]| {
+        lab.node("node")?.namespace().run(|| Command::new("nft").args(args).status().is_ok_and(|s| s.success()))
+    };
+    assert!(nft(&[&nat])?);
+    let observed = ask(&lab, Expectation::Allowed)?;
+    assert!(
+        matches!(&observed[0], Observed::Broken(why) if why.contains("p1 should") && why.contains("p2")),
+        "{observed:?}"
+    );
+    assert!(
+        matches!(&observed[1], Observed::Broken(why) if why.contains("p1 should") && why.contains("p2")),
+        "{observed:?}"
+    );
+
+    // An address that is nobody's may be answered by anybody, as a Service's is.
+    let vip = Probe {
+        from: "shop/p0".into(),
+        to: "10.96.0.1".parse()?,
+        protocol: Protocol::Tcp,
+        port: 8080,
+        expectation: Expectation::Allowed,
+    };
+    assert_eq!(lab.probe_all(&[vip], |_, _| {})?, [Observed::Allowed]);
+    Ok(())
+}
+
+#[test]
+fn a_flood_arrives_whole_without_rules_and_not_at_all_under_a_drop() -> Result {
+    let lab = lab(3)?;
+    let target = lab.namespace("shop/p2")?;
+    for address in lab.addresses("shop/p2")? {
+        let family = if address.is_ipv4() { "ip saddr" } else { "ip6 saddr" };
+        let index = usize::from(address.is_ipv6());
+        load(&lab, &format!("{family} {} drop;", lab.addresses("shop/p1")?[index]))?;
+
+        let receiver = FloodReceiver::start(target, 7000)?;
+        let allowed = Flood::start(lab.namespace("shop/p0")?, *address, &receiver, Flood::DEFAULT_RATE)?;
+        let denied = Flood::start(lab.namespace("shop/p1")?, *address, &receiver, Flood::DEFAULT_RATE)?;
+        std::thread::sleep(2 * SECOND);
+        let (allowed, denied) = (allowed.stop()?, denied.stop()?);
+
+        assert!((2000..=4100).contains(&allowed.sent), "2 s at 2000/s are not {} datagrams", allowed.sent);
+        assert_eq!((allowed.arrived, allowed.lost), (allowed.sent, vec![]));
+        assert!(denied.sent >= 2000);
+        assert_eq!((denied.arrived, denied.lost), (0, (0..denied.sent).collect()));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flood_knows_what_was_lost_when() -> Result {
+    let lab = lab(2)?;
+    let receiver = FloodReceiver::start(lab.namespace("shop/p1")?, 7000)?;
+    let flood = Flood::start(lab.namespace("shop/p0")?, lab.addresses("shop/p1")?[0], &receiver, 1000)?;
+    std::thread::sleep(SECOND / 2);
+    let before = flood.sent();
+    load(&lab, "udp dport 7000 drop;")?;
+    let after = flood.sent();
+    std::thread::sleep(SECOND / 2);
+    let result = flood.stop()?;
+    assert!(before > 0 && result.lost.first().is_some_and(|first| (before..=after).contains(first)), "{result:?}");
+    assert_eq!(result.lost.last(), Some(&(result.sent - 1)));
+    assert_eq!(result.arrived + result.lost.len() as u64, result.sent);
+    Ok(())
+}
+
+#[test]
+fn a_connection_echoes_and_outlives_a_drop() -> Result {
+    let lab = lab(2)?;
+    for &address in lab.addresses("shop/p1")? {
+        load(&lab, "")?;
+        let mut connection = Connection::open(lab.namespace("shop/p0")?, address, 8080)?;
+        assert!(connection.is_with("shop/p1") && !connection.is_with("shop/p0"));
+        connection.echo("before", SECOND)?;
+
+        load(&lab, "tcp dport 8080 drop;")?;
+        let held = connection.echo("held back", SECOND / 5).map_err(|error| error.kind());
+        assert_eq!(held, Err(std::io::ErrorKind::TimedOut));
+
+        load(&lab, "")?;
+        connection.echo("after", 10 * SECOND)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn pods_come_and_go() -> Result {
+    let mut lab = lab(2)?;
+    let spec = PodSpec { id: "shop/late".into(), node: "node".into(), ports: PORTS.into() };
+    lab.add_pod(&spec)?;
+    assert!(matches!(lab.add_pod(&spec), Err(LabError::Duplicate(_))));
+    let addresses = lab.addresses("shop/late")?.to_vec();
+    assert_eq!(addresses.len(), 2);
+
+    lab.remove_pod("shop/late")?;
+    assert!(matches!(lab.addresses("shop/late"), Err(LabError::Unknown(_))));
+    let probe = |expectation| Probe {
+        from: "shop/p0".into(),
+        to: addresses[0],
+        protocol: Protocol::Tcp,
+        port: 8080,
+        expectation,
+    };
+    assert_eq!(lab.probe_all(&[probe(Expectation::Denied)], |_, _| {})?, [Observed::Denied]);
+    assert_eq!(ask(&lab, Expectation::Allowed)?, [const { Observed::Allowed }; 4]);
+    Ok(())
+}
+
+#[test]
+fn names_must_be_known_and_unique() -> Result {
+    let pod = |id: &str, node: &str| PodSpec { id: id.into(), node: node.into(), ports: vec![] };
+    let build = |pods| Lab::build(&LabSpec { nodes: vec!["node".into()], pods }).map(drop);
+    assert!(matches!(
+        build(vec![pod("a/a", "node"), pod("a/a", "node")]),
+        Err(LabError::Duplicate(_)) | Err(LabError::Cni { .. })
+    ));
+    assert!(matches!(build(vec![pod("a/a", "elsewhere")]), Err(LabError::Unknown(node)) if node == "elsewhere"));
+    let twice = LabSpec { nodes: vec!["node".into(), "node".into()], pods: vec![] };
+    assert!(matches!(Lab::build(&twice), Err(LabError::Duplicate(_))));
+    Ok(())
+}
+
+#[test]
+fn a_process_is_born_in_the_namespace_and_listened_to() -> Result {
+    let namespace = Namespace::new("lonely")?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "readlink /proc/self/ns/net >&2; trap 'echo bye >&2; exit 7' TERM; echo ready >&2; while :; do sleep 0.05; done"]);
+    let mut process = Process::spawn(&namespace, shell)?;
+    let inside = namespace.run(|| std::fs::read_link("/proc/thread-self/ns/net"))??;
+    process.wait_for_line(&inside.to_string_lossy(), SECOND)?;
+    process.wait_for_line("ready", SECOND)?;
+    assert!(process.wait(SECOND / 10)?.is_none());
+    assert!(
+        matches!(process.wait_for_line("never", SECOND / 10), Err(LabError::Silent { said, .. }) if said.contains("ready"))
+    );
+
+    process.signal(Signal::SIGTERM)?;
+    process.wait_for_line("bye", SECOND)?;
+    assert_eq!(process.wait(SECOND)?.and_then(|status| status.code()), Some(7));
+    assert_eq!(process.stderr().len(), 3);
+    Ok(())
+}
+
+#[test]
+fn a_dropped_process_is_dead_and_so_are_its_children() -> Result {
+    let namespace = Namespace::new("lonely")?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "sleep 1000 & echo child $! >&2; wait"]);
+    let mut process = Process::spawn(&namespace, shell)?;
+    let said = process.wait_for_line("child", SECOND)?;
+    let ids = [process.id().to_string(), said.split(' ').next_back().unwrap_or_default().into()];
+    drop(process);
+    let deadline = Instant::now() + SECOND;
+    let alive =
+        |id: &String| std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    while ids.iter().any(alive) {
+        assert!(Instant::now() < deadline, "{ids:?} still run");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_process_that_does_not_exist_is_named() -> Result {
+    let error = Process::spawn(&Namespace::new("lonely")?, Command::new("/no/such/program")).map(drop);
+    assert!(matches!(error, Err(LabError::Process { process, .. }) if process == "/no/such/program"));
+    Ok(())
+}
+
+#[test]
+fn sockets_and_panics_come_out_of_a_namespace() -> Result {
+    let namespace = Namespace::new("lonely")?;
+    let listener = namespace.run(|| TcpListener::bind("[::]:80"))??;
+    assert_eq!(listener.local_addr()?.port(), 80);
+    let (give, take) = mpsc::channel();
+    namespace.run(|| give.send("borrowed from outside"))??;
+    assert_eq!(take.recv()?, "borrowed from outside");
+
+    let panic = std::panic::catch_unwind(|| namespace.run(|| std::panic::panic_any("inside")));
+    assert_eq!(panic.err().and_then(|panic| panic.downcast_ref::<&str>().copied()), Some("inside"));
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Plans and objects in forms that people and other programs read.
+
+pub mod json;
+pub mod manifest;
+pub mod text;

@@ -1,0 +1,197 @@
+//! What the suites share: the binary, namespaces of their own, and nft as the judge.
+//!
+//! Everything here panics when something is missing, and says what: a test that cannot run has failed.
+#![forbid(unsafe_code)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+pub mod agent;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use lab::Namespace;
+use serde_json::Value;
+
+/// The `podwall` binary, built from what is in the tree now.
+pub fn podwall() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "podwall", "--manifest-path"])
+            .arg(root().join("Cargo.toml"))
+            .status()
+            .expect("cargo starts");
+        assert!(built.success(), "podwall does not build");
+        let test = std::env::current_exe().expect("a test has a path");
+        let binary = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps").join("podwall");
+        assert!(binary.exists(), "{} is missing", binary.display());
+        binary
+    })
+}
+
+/// The top of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie below the root")
+}
+
+/// A fixture, by its path below `fixtures`.
+pub fn fixture(path: &str) -> PathBuf {
+    root().join("fixtures").join(path)
+}
+
+/// What a run of a program came to.
+#[derive(Debug)]
+pub struct Run {
+    /// The exit status; none for a signal.
+    pub status: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Run {
+    /// The same, after checking its exit status.
+    #[track_caller]
+    #[must_use]
+    pub fn expect(self, status: i32) -> Self {
+        assert_eq!(self.status, Some(status), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+/// Runs `podwall` with these arguments and this standard input.
+pub fn run(arguments: &[&str], stdin: &str) -> Run {
+    let mut command = Command::new(podwall());
+    command.args(arguments).current_dir(root());
+    finish(command, stdin)
+}
+
+/// Runs `podwall` in a network namespace.
+pub fn run_in(namespace: &Namespace, arguments: &[&str]) -> Run {
+    namespace.run(|| run(arguments, "")).expect("the namespace can be entered")
+}
+
+fn finish(mut command: Command, stdin: &str) -> Run {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let mut input = child.stdin.take().expect("it is piped");
+    let text = stdin.to_owned();
+    let writer = std::thread::spawn(move || {
+        // A program that has seen enough may close its input.
+        _ = input.write_all(text.as_bytes());
+    });
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("a child can be waited for");
+    writer.join().expect("writing does not panic");
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    Run { status: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// A new network namespace with nothing in it.
+pub fn namespace(name: &str) -> Namespace {
+    Namespace::new(name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// nft in a namespace; panics with what it says where it refuses.
+#[track_caller]
+pub fn nft(namespace: &Namespace, arguments: &[&str], stdin: &str) -> String {
+    let run = namespace
+        .run(|| {
+            let mut command = Command::new("nft");
+            command.args(arguments);
+            finish(command, stdin)
+        })
+        .expect("the namespace can be entered");
+    assert_eq!(run.status, Some(0), "nft {arguments:?}: {}\n{}", run.stderr, numbered(stdin));
+    run.stdout
+}
+
+fn numbered(text: &str) -> String {
+    text.lines().enumerate().map(|(number, line)| format!("{:>4} {line}\n", number + 1)).collect()
+}
+
+/// The table as nft lists it: the state of counters left out, and the marks of who owns it.
+#[track_caller]
+pub fn listing(namespace: &Namespace) -> String {
+    let text = nft(namespace, &["--stateless", "list", "table", "inet", "podwall"], "");
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("flags owner") && line.trim() != "flags");
+    lines.map(|line| line.split(" # progname").next().unwrap_or(line).trim_end().to_owned() + "\n").collect()
+}
+
+/// The table as nft lists it in JSON: without handles, counts and what tells who made it.
+#[track_caller]
+pub fn json_listing(namespace: &Namespace) -> Value {
+    let text = nft(namespace, &["--json", "list", "table", "inet", "podwall"], "");
+    let mut value: Value = serde_json::from_str(&text).expect("nft prints JSON");
+    let objects = value["nftables"].as_array_mut().expect("a list of objects");
+    objects.retain(|object| object.get("metainfo").is_none());
+    objects.iter_mut().for_each(without_state);
+    value
+}
+
+fn without_state(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for key in ["handle", "packets", "bytes", "flags"] {
+                // Flags of sets say what they are; those of tables, who made them.
+                if key != "flags" || fields.get("type").is_none() {
+                    fields.remove(key);
+                }
+            }
+            fields.values_mut().for_each(without_state);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_state),
+        _ => (),
+    }
+}
+
+/// A listing without the comments of chains, sets and maps, which nft up to 1.0.6 ignores where it reads JSON.
+pub fn without_comments(listing: &str) -> String {
+    let kept = listing.lines().filter(|line| !line.trim_start().starts_with("comment \""));
+    kept.map(|line| line.to_owned() + "\n").collect()
+}
+
+/// A directory of manifests, edited as a careful person does: whole files, put in place by renaming.
+pub struct Manifests(tempfile::TempDir);
+
+impl Manifests {
+    /// A new directory with these files.
+    pub fn new(files: &[(&str, &str)]) -> Self {
+        let manifests = Self(tempfile::tempdir().expect("a temporary directory"));
+        files.iter().for_each(|(name, text)| manifests.write(name, text));
+        manifests
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Its path as an argument.
+    pub fn argument(&self) -> &str {
+        self.path().to_str().expect("temporary paths are UTF-8")
+    }
+
+    /// Writes a file, in place of the one that is there.
+    pub fn write(&self, name: &str, text: &str) {
+        let draft = self.path().join(format!(".{name}.draft"));
+        std::fs::write(&draft, text).expect("the directory is ours");
+        std::fs::rename(draft, self.path().join(name)).expect("the directory is ours");
+    }
+
+    /// Writes into the file that is there, as editors do that do not rename.
+    pub fn overwrite(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(name), text).expect("the directory is ours");
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, name: &str) {
+        std::fs::remove_file(self.path().join(name)).expect("the file is there");
+    }
+}

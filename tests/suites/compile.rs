@@ -1,0 +1,159 @@
+//! `podwall compile`: what it prints loads, and the text, the JSON and the agent's netlink come to one table.
+
+use lab::Namespace;
+use podwall_tests::{
+    Manifests, agent, fixture, json_listing, listing, namespace, nft, root, run, run_in, without_comments,
+};
+use serde_json::Value;
+
+const ADDRESSES: &str = "10.244.0.0/24,fd00:10:244::/64";
+
+/// Every fixture that is a cluster, and its nodes.
+const CLUSTERS: [(&str, &[&str]); 3] = [
+    ("shop", &["worker-1", "worker-2"]),
+    ("seeds/web-allow-frontend", &["node"]),
+    ("seeds/restrict-access", &["node"]),
+];
+
+fn compile(cluster: &str, node: &str, format: &str) -> String {
+    let path = fixture(cluster);
+    let path = path.to_str().unwrap();
+    run(&["compile", "-f", path, "--node", node, "--addresses", ADDRESSES, "-o", format], "").expect(0).stdout
+}
+
+fn loaded(name: &str, arguments: &[&str], rules: &str) -> Namespace {
+    let namespace = namespace(name);
+    nft(&namespace, arguments, rules);
+    namespace
+}
+
+#[test]
+fn text_and_json_load_to_the_same_table() {
+    for (cluster, nodes) in CLUSTERS {
+        for node in nodes {
+            let text = loaded("text", &["-f", "-"], &compile(cluster, node, "nft"));
+            let json = compile(cluster, node, "json");
+            assert!(json.trim_end().ends_with('}'), "nft 1.0.6 takes a cut-off document for an empty one");
+            let json = loaded("json", &["-j", "-f", "-"], &json);
+            assert_eq!(without_comments(&listing(&text)), without_comments(&listing(&json)), "{cluster} {node}");
+        }
+    }
+}
+
+#[test]
+fn what_the_agent_writes_and_what_nft_loads_from_the_text_list_alike() {
+    for (cluster, nodes) in CLUSTERS {
+        for node in nodes {
+            let manifests = agent::with_addresses(&fixture(cluster), ADDRESSES);
+            let path = manifests.argument();
+            let text = run(&["compile", "-f", path, "--node", node], "").expect(0);
+            assert!(!text.stderr.contains("no address"), "{}", text.stderr);
+            let text = loaded("text", &["-f", "-"], &text.stdout);
+            let kernel = namespace("agent");
+            let _agent = agent::start(&kernel, path, node, &[]);
+            assert_eq!(listing(&kernel), listing(&text), "{cluster} {node}");
+            assert_eq!(json_listing(&kernel), json_listing(&text), "{cluster} {node}");
+        }
+    }
+}
+
+#[test]
+fn loading_the_text_twice_gives_an_error_rather_than_two_of_everything() {
+    // The base chain's rules would be appended; a person who reloads deletes the table first.
+    let text = compile("shop", "worker-1", "nft");
+    let once = loaded("once", &["-f", "-"], &text);
+    let replaced = format!("delete table inet podwall\n{text}");
+    let before = listing(&once);
+    nft(&once, &["-f", "-"], &replaced);
+    assert_eq!(listing(&once), before);
+}
+
+#[test]
+fn the_rules_of_the_shop_are_the_ones_beside_it() {
+    let expected = root().join("fixtures/shop/expected.nft");
+    let text = run(&["compile", "-f", "fixtures/shop", "--addresses", ADDRESSES], "").expect(0).stdout;
+    if std::env::var_os("PODWALL_BLESS").is_some() {
+        std::fs::write(&expected, &text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+    assert_eq!(text, expected, "PODWALL_BLESS=1 writes what is printed now");
+}
+
+#[test]
+fn equal_input_gives_equal_output() {
+    let once = compile("shop", "worker-1", "json");
+    assert_eq!(once, compile("shop", "worker-1", "json"));
+}
+
+#[test]
+fn without_a_node_every_node_has_its_plan() {
+    let text = run(&["compile", "-f", "fixtures/shop"], "").expect(0).stdout;
+    assert_eq!(text.matches("table inet podwall {").count(), 2);
+    assert!(text.contains("# node worker-1:") && text.contains("# node worker-2:"), "{text}");
+    let json = run(&["compile", "-f", "fixtures/shop", "-o", "json"], "").expect(0).stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let nodes: Vec<_> = json.as_object().unwrap().keys().collect();
+    assert_eq!(nodes, ["worker-1", "worker-2"]);
+}
+
+#[test]
+fn pods_without_an_address_are_counted_and_named() {
+    let run = run(&["compile", "-f", "fixtures/shop", "--node", "worker-1"], "").expect(0);
+    assert!(run.stderr.contains("5 pods have no address yet"), "{}", run.stderr);
+    let left_out = run.stdout.lines().find(|line| line.contains("left out")).unwrap();
+    assert!(left_out.contains("platform/dns-worker-1") && left_out.contains("shop/frontend-"), "{left_out}");
+}
+
+#[test]
+fn an_unknown_node_is_an_error_that_names_the_known_ones() {
+    let run = run(&["compile", "-f", "fixtures/shop", "--node", "worker-3"], "").expect(2);
+    assert!(run.stderr.contains("no node worker-3") && run.stderr.contains("worker-1, worker-2"), "{}", run.stderr);
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn addresses_that_do_not_suffice_are_an_error() {
+    let run = run(&["compile", "-f", "fixtures/shop", "--addresses", "10.0.0.0/30"], "").expect(2);
+    assert!(run.stderr.contains("10.0.0.0/30 has no address left for pod"), "{}", run.stderr);
+}
+
+#[test]
+fn settings_of_the_data_plane_reach_the_rules() {
+    let arguments =
+        "compile -f fixtures/shop --node worker-1 --addresses 10.0.0.0/24 --deny-with reject --mark-mask 0xff \
+         --drop-log-group 7 --pod-interface cni0 --pod-interface veth* --unknown-pods drop --table other";
+    let text = run(&arguments.split_whitespace().collect::<Vec<_>>(), "").expect(0).stdout;
+    for phrase in [
+        "table inet other {",
+        "reject with tcp reset",
+        "reject with icmpx admin-prohibited",
+        "ct mark & 0x000000ff == 0x00000001",
+        "group 7",
+        "iifname \"cni0\" goto unknown_pod",
+        "oifname \"veth*\" goto unknown_pod",
+    ] {
+        assert!(text.contains(phrase), "{phrase} is missing in\n{text}");
+    }
+    let namespace = namespace("settings");
+    nft(&namespace, &["-f", "-"], &text);
+    let refused = run_in(&namespace, &["compile", "-f", "fixtures/shop", "--unknown-pods", "drop"]).expect(2);
+    assert!(refused.stderr.contains("--pod-interface"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_reader_that_stops_reading_is_no_error() {
+    let command = format!("{} compile -f fixtures/shop | head -1", podwall_tests::podwall().display());
+    let output = std::process::Command::new("bash")
+        .args(["-o", "pipefail", "-c", &command])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_directory_without_manifests_is_an_error() {
+    let empty = Manifests::new(&[]);
+    let run = run(&["compile", "-f", empty.argument()], "").expect(2);
+    assert!(run.stderr.contains("no manifests"), "{}", run.stderr);
+}

@@ -1,0 +1,120 @@
+//! `podwall lab`: every fixture's policies hold for real packets, and a disagreement is seen and told.
+
+use std::collections::BTreeMap;
+
+use podwall_tests::{Manifests, run};
+use serde_json::Value;
+
+fn lab(path: &str) -> Value {
+    let run = run(&["lab", "-f", path, "-o", "json"], "").expect(0);
+    serde_json::from_str(&run.stdout).unwrap()
+}
+
+/// What was observed of each flow to a port, by the names of its ends; both families must agree.
+fn observed(proof: &Value, protocol: &str, port: u64) -> BTreeMap<(String, String), String> {
+    let mut flows = BTreeMap::new();
+    for flow in proof["flows"].as_array().unwrap() {
+        if flow["protocol"] == protocol && flow["port"] == port {
+            let name = |key: &str| flow[key].as_str().unwrap().to_owned();
+            let before = flows.insert((name("from"), name("to")), name("observed"));
+            assert!(before.is_none_or(|before| before == name("observed")), "the families differ: {flow}");
+        }
+    }
+    flows
+}
+
+fn allowed(proof: &Value, protocol: &str, port: u64) -> Vec<String> {
+    let flows = observed(proof, protocol, port);
+    flows.into_iter().filter(|(_, verdict)| verdict == "allow").map(|((from, to), _)| format!("{from} -> {to}")).collect()
+}
+
+#[test]
+fn web_allow_frontend_lets_the_frontend_in_on_port_80_and_nobody_else() {
+    let proof = lab("fixtures/seeds/web-allow-frontend");
+    let to_backend = |port| {
+        let mut flows = allowed(&proof, "TCP", port);
+        flows.retain(|flow| flow.ends_with("/web-backend"));
+        flows
+    };
+    assert_eq!(to_backend(80), ["default/web-frontend -> default/web-backend"]);
+    assert_eq!(to_backend(8080), [""; 0]);
+    // Nothing else is isolated: 3 x 2 pairs, of which two lead to the backend.
+    assert_eq!(allowed(&proof, "TCP", 8080).len(), 4);
+    assert_eq!(proof["mismatches"], 0);
+}
+
+#[test]
+fn restrict_access_lets_only_the_frontend_reach_the_backend() {
+    let proof = lab("fixtures/seeds/restrict-access");
+    for (protocol, port) in [("TCP", 80), ("TCP", 5000), ("UDP", 5000)] {
+        let mut to_backend = allowed(&proof, protocol, port);
+        to_backend.retain(|flow| flow.ends_with("/backend"));
+        assert_eq!(to_backend, ["default/frontend -> default/backend"], "{protocol} {port}");
+    }
+}
+
+#[test]
+fn the_shop_is_as_its_policies_say() {
+    let proof = lab("fixtures/shop");
+    let names = |flows: Vec<String>, from: &str, to: &str| {
+        flows.iter().filter(|flow| flow.starts_with(from) && flow.contains(&format!("-> {to}"))).count()
+    };
+    // 3 frontends, 2 backends, 2 databases, 2 DNS pods, 1 monitoring.
+    let backend = || allowed(&proof, "TCP", 3000);
+    assert_eq!((names(backend(), "shop/frontend", "shop/backend"), names(backend(), "", "shop/backend")), (6, 6));
+    let database = || allowed(&proof, "TCP", 5432);
+    assert_eq!((names(database(), "shop/backend", "shop/database"), names(database(), "", "shop/database")), (4, 4));
+    assert_eq!(names(allowed(&proof, "UDP", 53), "shop/", "platform/dns"), 7 * 2);
+    let metrics = || allowed(&proof, "TCP", 9100);
+    assert_eq!((names(metrics(), "platform/monitoring", "shop/"), names(metrics(), "", "shop/")), (5, 5));
+    assert_eq!(proof["mismatches"], 0);
+}
+
+#[test]
+fn the_matrix_shows_pods_ports_and_a_summary() {
+    let run = run(&["lab", "-f", "fixtures/seeds/web-allow-frontend"], "").expect(0);
+    assert!(!run.stdout.contains('\x1b'), "no colours in a pipe");
+    for line in ["TCP 80", " 2 default/web-backend", "all 24 flows between 3 pods are as the policies say"] {
+        assert!(run.stdout.contains(line), "{line} is missing in\n{}", run.stdout);
+    }
+}
+
+#[test]
+fn a_disagreement_is_told_and_the_exit_status_says_so() {
+    // Behind the policies' backs every packet to port 81 is dropped: a rule that is added to each node that a lab
+    // makes, through the one program that the lab calls by name.
+    let plugins = Manifests::new(&[]);
+    let bridge = plugins.path().join("bridge");
+    let script = "#!/bin/sh\n/usr/lib/cni/bridge || exit 1\n\
+        /usr/sbin/nft 'add table inet behind; add chain inet behind f { type filter hook forward priority -1; }; \
+        flush chain inet behind f; add rule inet behind f tcp dport 81 drop' >&2\n";
+    std::fs::write(&bridge, script).unwrap();
+    std::fs::set_permissions(&bridge, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for plugin in ["host-local", "loopback"] {
+        std::os::unix::fs::symlink(format!("/usr/lib/cni/{plugin}"), plugins.path().join(plugin)).unwrap();
+    }
+    let manifests = Manifests::new(&[(
+        "pods.yaml",
+        "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c, ports: [{containerPort: 81}]}]}}\n---\n\
+         {apiVersion: v1, kind: Pod, metadata: {name: b}, spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}}\n",
+    )]);
+    let run = |more: &[&str]| {
+        let mut command = std::process::Command::new(podwall_tests::podwall());
+        command.args(["lab", "-f", manifests.argument()]).args(more).env("CNI_PATH", plugins.path());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, stdout, stderr) = run(&[]);
+    assert_eq!(status, Some(1), "{stdout}{stderr}");
+    assert!(stdout.contains("4 of 8 flows are not as the policies say"), "{stdout}");
+    assert!(stdout.contains("TCP 81: predicted allow, observed deny"), "{stdout}");
+    let (status, stdout, _) = run(&["-o", "json"]);
+    let proof: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((status, &proof["mismatches"]), (Some(1), &Value::from(4)));
+}
+
+#[test]
+fn input_that_cannot_be_read_builds_no_lab() {
+    let run = run(&["lab", "-f", "-"], "kind: NetworkPolicy\n").expect(2);
+    assert_eq!(run.stdout, "");
+}
