@@ -14,9 +14,9 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     match verbs::run(args.verb) {
         Ok(status) => status,
-        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(&error);
+            output::error(error.as_ref());
             ExitCode::from(verbs::ERROR)
         }
     }

@@ -136,13 +136,18 @@ impl Engine {
     fn reconcile(&mut self) -> Result<(), KernelError> {
         let Some(cluster) = self.cluster.take() else { return Ok(()) };
         let started = Instant::now();
-        let done = match self.committed.take() {
+        let committed = self.committed.take();
+        let first = committed.is_none();
+        let done = match committed {
             None => self.adopt(&cluster),
             Some(committed) => self.advance(&cluster, committed),
         };
         self.cluster = Some(cluster);
         if let Some((delta, commit)) = done? {
             self.log(&delta, commit, started.elapsed());
+        }
+        if first {
+            tracing::info!(table = &**self.kernel.table(), "policies are in force");
         }
         Ok(())
     }

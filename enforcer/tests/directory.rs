@@ -204,6 +204,7 @@ async fn a_file_that_is_never_closed_holds_nothing_up_for_long() {
     let noisy = fixture.path("noisy.yaml");
     let writer = tokio::spawn(async move {
         let mut file = File::create(noisy).unwrap();
+        file.write_all(policy("noisy", "1").as_bytes()).unwrap();
         loop {
             file.write_all(b"# more\n").unwrap();
             sleep(Duration::from_millis(3)).await;

@@ -19,7 +19,13 @@ fn every_construct_is_listed_as_nft_lists_its_own() {
         listing()
     });
     assert!(theirs.json.len() > 45 && theirs.programs.len() > 130, "{theirs:#?}");
-    for (ours, theirs) in [(ours.json, theirs.json), (ours.text, theirs.text), (ours.programs, theirs.programs)] {
+    let pairs = [
+        (ours.json, theirs.json),
+        (ours.text, theirs.text),
+        (ours.programs, theirs.programs),
+        (ours.elements, theirs.elements),
+    ];
+    for (ours, theirs) in pairs {
         for (ours, theirs) in ours.iter().zip(&theirs) {
             assert_eq!(ours, theirs);
         }

@@ -12,7 +12,7 @@ use enforcer::kernel::Kernel;
 use enforcer::source::Directory;
 use policy_compiler::cidr::CidrRules;
 use policy_compiler::plan::Settings;
-use support::{TABLE, in_namespace, nft, try_nft};
+use support::{TABLE, in_namespace, nft, released, try_nft};
 use tokio::task::JoinHandle;
 
 const NODE: &str = "node-a";
@@ -61,6 +61,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 async fn stop(agent: JoinHandle<Result<(), EngineError>>) {
     agent.abort();
     assert!(agent.await.unwrap_err().is_cancelled());
+    released();
 }
 
 fn in_agent_namespace(test: impl AsyncFnOnce(&Path) + Send) {
@@ -168,7 +169,7 @@ fn a_second_agent_waits_for_the_first() {
         let second = start(second_directory.path());
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert!(ruleset().contains("10.244.1.11") && !second.is_finished());
-        stop(first).await;
+        first.abort();
         until("the second one takes over", || ruleset().contains("10.244.1.22")).await;
         assert!(!ruleset().contains("10.244.1.11"));
         stop(second).await;

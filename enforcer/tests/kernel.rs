@@ -9,8 +9,8 @@ use policy_compiler::cidr::Family::V4;
 use policy_compiler::delta::{ChainChange, Delta, SetChange};
 use policy_compiler::ruleset::{Chain, Element, Key, LookupKey, SetShape, Statement, Table, Verdict};
 use support::{
-    EVERYTHING, MASK, TABLE, everything, goto, in_namespace, jump, listing, load, lookup, nft, rule, set, text,
-    try_nft, v4, verdict, vmap,
+    EVERYTHING, MASK, TABLE, everything, goto, in_namespace, jump, listing, load, lookup, nft, released, rule, set,
+    text, try_nft, v4, verdict, vmap,
 };
 
 fn created(table: &Table) -> Kernel {
@@ -94,6 +94,7 @@ fn foreign_edits_are_repaired_and_nothing_else_is_touched() {
             let kernel = created(&everything());
             let before = listing();
             drop(kernel);
+            released();
             nft(edit);
             assert_ne!(text(), before.text, "{edit}");
             let mut kernel = Kernel::open(TABLE).unwrap();
@@ -112,6 +113,7 @@ fn strangers_that_refer_to_each_other_are_deleted() {
         let kernel = created(&everything());
         let before = listing();
         drop(kernel);
+        released();
         load(
             "add set inet podwall x1 { type ipv4_addr; }
             add chain inet podwall x3
@@ -191,6 +193,7 @@ fn the_table_outlives_its_owner_and_is_adopted() {
         first.commit(&Delta::between(&wanted, &wanted)).unwrap();
 
         drop(first);
+        released();
         assert_eq!(text(), before.text);
         let same = difference(&mut second, &everything());
         assert!(same.is_empty());
@@ -205,6 +208,7 @@ fn cleanup_removes_one_table_and_says_whether_there_was_one() {
     in_namespace(|| {
         load("table inet other { chain c { }\n }\ntable ip podwall { chain c { }\n }\n");
         drop(created(&everything()));
+        released();
         assert!(Kernel::cleanup(TABLE).unwrap());
         assert!(!Kernel::cleanup(TABLE).unwrap());
         assert_eq!(nft("list tables"), "table inet other\ntable ip podwall\n");

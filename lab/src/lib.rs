@@ -9,7 +9,7 @@
 //! The root namespace's links, routes and rules are never touched and no packet leaves the lab.
 //!
 //! From the bottom up: [`Namespace`], [`cni`], [`Node`], [`Responder`] and [`probe`], and [`Lab`], which puts them
-//! together. [`Flood`] and [`Connection`] are for tests that change rules while traffic flows.
+//! together. [`proof`] holds a cluster's policies against packets. [`Flood`] and [`Connection`] are for tests that change rules while traffic flows.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod netlink;
 mod node;
 pub mod probe;
 mod process;
+pub mod proof;
 mod protocol;
 mod reactor;
 pub mod requirements;

@@ -5,13 +5,13 @@ use std::{
     os::unix::process::CommandExt,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
-use nix::{errno::Errno, sys::signal, unistd::Pid};
+use nix::{sys::signal, unistd::Pid};
 
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, scratch::Scratch};
 
 pub use nix::sys::signal::Signal;
 
@@ -26,13 +26,24 @@ pub struct Process {
     child: Child,
     lines: Receiver<String>,
     said: Vec<String>,
-    keeper: Option<JoinHandle<()>>,
-    release: Option<Sender<()>>,
+    /// Set once it has been waited for.
+    status: Option<ExitStatus>,
+    /// Its end lets the thread go. The thread is not waited for: a daemon that left the group may hold stderr open.
+    _release: Sender<()>,
 }
 
 impl Process {
     /// Starts a command in a namespace. Its stdin is empty and its stderr is collected; its stdout is as set.
-    pub fn spawn(namespace: &Namespace, mut command: Command) -> Result<Self, LabError> {
+    pub fn spawn(namespace: &Namespace, command: Command) -> Result<Self, LabError> {
+        Self::start(namespace, None, command)
+    }
+
+    /// The same, for a command that sees the files of a scratch folder.
+    pub(crate) fn spawn_seeing(namespace: &Namespace, scratch: &Scratch, command: Command) -> Result<Self, LabError> {
+        Self::start(namespace, Some(scratch.clone()), command)
+    }
+
+    fn start(namespace: &Namespace, scratch: Option<Scratch>, mut command: Command) -> Result<Self, LabError> {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
 
@@ -41,7 +52,8 @@ impl Process {
         let (release, released) = mpsc::channel::<()>();
         let namespace = namespace.clone();
         let keep = move || {
-            let born = namespace.enter().and_then(|()| command.spawn());
+            let seen = scratch.iter().try_for_each(|scratch| scratch.enter().map(|_| ()));
+            let born = seen.and_then(|()| namespace.enter()).and_then(|()| command.spawn());
             drop(namespace);
             let Ok(mut child) = born else {
                 let _ = spawned.send(born);
@@ -56,12 +68,12 @@ impl Process {
             drop(say);
             let _ = released.recv();
         };
-        let keeper = thread::Builder::new().spawn(keep).map_err(LabError::Thread)?;
+        thread::Builder::new().spawn(keep).map_err(LabError::Thread)?;
         let child = child
             .recv()
             .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
             .map_err(|source| LabError::Process { process: name.clone(), action: "start it", source })?;
-        Ok(Self { name, child, lines, said: Vec::new(), keeper: Some(keeper), release: Some(release) })
+        Ok(Self { name, child, lines, said: Vec::new(), status: None, _release: release })
     }
 
     /// Its process id.
@@ -98,31 +110,37 @@ impl Process {
         &self.said
     }
 
-    /// Sends it a signal.
+    /// Sends it a signal; one that has been waited for gets none.
     pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
+        // Its number may be somebody else's by now.
+        if self.status.is_some() {
+            return Ok(());
+        }
         signal::kill(self.pid(), signal).map_err(self.error("signal it"))
     }
 
     /// Kills it and its group, and waits for it.
     pub fn kill(&mut self) -> Result<ExitStatus, LabError> {
-        match signal::kill(self.pid(), Signal::SIGKILL) {
-            // It is dead already.
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(self.error("kill it")(errno)),
+        if let Some(status) = self.status {
+            return Ok(status);
         }
-        self.child.wait().map_err(self.error("wait for it"))
+        signal::killpg(self.pid(), Signal::SIGKILL).map_err(self.error("kill it"))?;
+        let status = self.child.wait().map_err(self.error("wait for it"))?;
+        self.status = Some(status);
+        Ok(status)
     }
 
     /// Waits for its end; `None` when it has not come in time.
     pub fn wait(&mut self, timeout: Duration) -> Result<Option<ExitStatus>, LabError> {
         let deadline = Instant::now() + timeout;
-        loop {
-            let status = self.child.try_wait().map_err(self.error("wait for it"))?;
-            if status.is_some() || Instant::now() >= deadline {
-                return Ok(status);
+        while self.status.is_none() {
+            self.status = self.child.try_wait().map_err(self.error("wait for it"))?;
+            if Instant::now() >= deadline {
+                break;
             }
             thread::sleep(Duration::from_millis(5));
         }
+        Ok(self.status)
     }
 
     fn pid(&self) -> Pid {
@@ -140,9 +158,5 @@ impl Drop for Process {
     fn drop(&mut self) {
         // There is nobody to tell, and a child that cannot be killed is already gone.
         let _ = self.kill();
-        drop(self.release.take());
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.join();
-        }
     }
 }

@@ -107,7 +107,10 @@ impl Trial {
 /// When the machine lacks something, the lab cannot be built, or the agent does not come to enforce.
 pub fn prove(claim: &Claim<'_>, mut progress: impl FnMut(Progress)) -> Result<Proof, LabError> {
     let pods: Vec<&Pod> = claim.cluster.pods().filter(|pod| pod.is_selectable()).collect();
-    let (ports, untried) = ports(claim.cluster);
+    let (tried, untried): (Vec<_>, Vec<_>) =
+        claim.cluster.ports().into_iter().partition(|(protocol, _)| spoken(*protocol).is_some());
+    let ports: Vec<(Protocol, u16)> =
+        tried.into_iter().filter_map(|(protocol, port)| Some((spoken(protocol)?, port))).collect();
     progress(Progress::Building { pods: pods.len() });
     let lab = Lab::build(&LabSpec {
         nodes: vec![NODE.to_owned()],
@@ -139,34 +142,32 @@ pub fn prove(claim: &Claim<'_>, mut progress: impl FnMut(Progress)) -> Result<Pr
     Ok(Proof { pods: pods.iter().map(|pod| pod.name.clone()).collect(), trials, untried })
 }
 
-/// The ports to try, and those that there are no sockets for.
-fn ports(cluster: &Cluster) -> (Vec<(Protocol, u16)>, Vec<(model::Protocol, u16)>) {
-    let (mut tried, mut untried) = (Vec::new(), Vec::new());
-    for (protocol, port) in cluster.ports() {
-        match protocol {
-            model::Protocol::Tcp => tried.push((Protocol::Tcp, port)),
-            model::Protocol::Udp => tried.push((Protocol::Udp, port)),
-            model::Protocol::Sctp => untried.push((protocol, port)),
-        }
+/// The protocol as the lab speaks it; none where it has no sockets for it.
+fn spoken(protocol: model::Protocol) -> Option<Protocol> {
+    match protocol {
+        model::Protocol::Tcp => Some(Protocol::Tcp),
+        model::Protocol::Udp => Some(Protocol::Udp),
+        model::Protocol::Sctp => None,
     }
-    (tried, untried)
 }
 
 /// Writes the cluster down, as a directory that nobody but the agent sees, and waits until the agent enforces it.
-fn enforce(lab: &Lab, cluster: &Cluster, claim: &Claim<'_>) -> Result<(Process, Scratch), LabError> {
+fn enforce(lab: &Lab, cluster: &Cluster, claim: &Claim<'_>) -> Result<Process, LabError> {
     let pods = cluster.pods().filter(|pod| pod.is_selectable()).map(render::manifest::pod);
     let items: Vec<Value> = claim.objects.iter().cloned().chain(pods).collect();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    let scratch = Scratch::new().map_err(LabError::Scratch)?;
-    let folder = scratch.write("manifests", "cluster.json", list.to_string().as_bytes()).map_err(LabError::Scratch)?;
+    let node = lab.namespace(NODE)?;
+    let failed = || node.error("write the agent's manifests");
+    let scratch = Scratch::new().map_err(failed())?;
+    let folder = scratch.write("manifests", "cluster.json", list.to_string().as_bytes()).map_err(failed())?;
 
     let mut command = Command::new(claim.agent);
     command.arg("enforce").arg("--manifests").arg(folder).args(["--node", NODE]);
     command.args(["--pod-interface", "cni0", "--unknown-pods", "drop"]);
     command.args(["--log-format", "compact", "--end-with-parent"]);
-    let mut agent = Process::spawn_seeing(lab.node(NODE)?.namespace(), &scratch, command)?;
+    let mut agent = Process::spawn_seeing(node, &scratch, command)?;
     agent.wait_for_line(IN_FORCE, START)?;
-    Ok((agent, scratch))
+    Ok(agent)
 }
 
 /// Every pair of different pods, on every port, in both families: as trials that nothing has been observed of, and as

@@ -1,6 +1,11 @@
 //! A folder that nobody else sees and that nothing can leave behind.
 
-use std::{fs::File, io};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use nix::{
     mount::{MsFlags, mount},
@@ -13,8 +18,8 @@ use crate::namespace::on_thread;
 const FOLDER: &str = "/dev/shm";
 
 /// A tmpfs in a mount namespace that is held by a file descriptor alone.
-#[derive(Debug)]
-pub(crate) struct Scratch(File);
+#[derive(Debug, Clone)]
+pub(crate) struct Scratch(Arc<File>);
 
 impl Scratch {
     pub(crate) fn new() -> io::Result<Self> {
@@ -23,7 +28,7 @@ impl Scratch {
             // Slave, not private: what the host unmounts must not stay busy because of us.
             mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)?;
             mount(Some("lab"), FOLDER, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0700"))?;
-            File::open("/proc/thread-self/ns/mnt").map(Self)
+            File::open("/proc/thread-self/ns/mnt").map(|file| Self(Arc::new(file)))
         })?
     }
 
@@ -31,7 +36,17 @@ impl Scratch {
     pub(crate) fn enter(&self) -> io::Result<&'static str> {
         // A thread shares its root and working folder with its process until told otherwise, and may not go alone.
         unshare(CloneFlags::CLONE_FS)?;
-        setns(&self.0, CloneFlags::CLONE_NEWNS)?;
+        setns(&*self.0, CloneFlags::CLONE_NEWNS)?;
         Ok(FOLDER)
+    }
+
+    /// Writes a file into a folder of it, and says where those who see it find the folder.
+    pub(crate) fn write(&self, folder: &str, name: &str, content: &[u8]) -> io::Result<PathBuf> {
+        on_thread(|| {
+            let folder = Path::new(self.enter()?).join(folder);
+            fs::create_dir_all(&folder)?;
+            fs::write(folder.join(name), content)?;
+            Ok(folder)
+        })?
     }
 }

@@ -313,7 +313,7 @@ fn a_process_is_born_in_the_namespace_and_listened_to() -> Result {
 fn a_dropped_process_is_dead_and_so_are_its_children() -> Result {
     let namespace = Namespace::new("lonely")?;
     let mut shell = Command::new("sh");
-    shell.args(["-c", "sleep 1000 & echo child $! >&2; wait"]);
+    shell.args(["-c", "sleep 10 & echo child $! >&2; wait"]);
     let mut process = Process::spawn(&namespace, shell)?;
     let said = process.wait_for_line("child", SECOND)?;
     let ids = [process.id().to_string(), said.split(' ').next_back().unwrap_or_default().into()];

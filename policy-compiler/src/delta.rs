@@ -136,7 +136,8 @@ fn only_adds_allows(before: &Chain, rules: &[Rule]) -> bool {
     let added_allow = |rule: &Rule| {
         !rule.statements.iter().any(|s| matches!(s, Statement::Verdict(Verdict::Drop) | Statement::Reject(_)))
     };
-    rules.iter().all(|rule| kept.next_if(|before| before.statements == rule.statements).is_some() || added_allow(rule)) && kept.next().is_none()
+    rules.iter().all(|rule| kept.next_if(|before| before.statements == rule.statements).is_some() || added_allow(rule))
+        && kept.next().is_none()
 }
 
 /// Whether a dispatch verdict leads to a chain that may deny. An unisolated pod's verdicts are `return` and a chain

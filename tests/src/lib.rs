@@ -2,7 +2,6 @@
 //!
 //! Everything here panics when something is missing, and says what: a test that cannot run has failed.
 #![forbid(unsafe_code)]
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 pub mod agent;
 
@@ -55,7 +54,6 @@ pub struct Run {
 impl Run {
     /// The same, after checking its exit status.
     #[track_caller]
-    #[must_use]
     pub fn expect(self, status: i32) -> Self {
         assert_eq!(self.status, Some(status), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
@@ -116,12 +114,24 @@ fn numbered(text: &str) -> String {
     text.lines().enumerate().map(|(number, line)| format!("{:>4} {line}\n", number + 1)).collect()
 }
 
-/// The table as nft lists it: the state of counters left out, and the marks of who owns it.
+/// The table as nft lists it: without the state of counters, empty lines, and the marks of who owns it.
 #[track_caller]
 pub fn listing(namespace: &Namespace) -> String {
     let text = nft(namespace, &["--stateless", "list", "table", "inet", "podwall"], "");
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with("flags owner") && line.trim() != "flags");
-    lines.map(|line| line.split(" # progname").next().unwrap_or(line).trim_end().to_owned() + "\n").collect()
+    let mark = |line: &&str| matches!(line.trim(), "" | "flags" | "flags owner");
+    let lines = text.lines().filter(|line| !mark(line));
+    lines.map(|line| line.split(" # progname").next().unwrap_or(line).to_owned() + "\n").collect()
+}
+
+/// Panics with the lines that differ, and not with two whole listings.
+#[track_caller]
+pub fn assert_same_lines(left: &str, right: &str, what: &str) {
+    let only = |text: &str, other: &str| -> String {
+        let other: std::collections::HashSet<&str> = other.lines().collect();
+        text.lines().filter(|line| !other.contains(line)).map(|line| line.to_owned() + "\n").collect()
+    };
+    let (only_left, only_right) = (only(left, right), only(right, left));
+    assert!(left == right, "{what}: only left:\n{only_left}only right:\n{only_right}");
 }
 
 /// The table as nft lists it in JSON: without handles, counts and what tells who made it.

@@ -25,7 +25,11 @@ fn observed(proof: &Value, protocol: &str, port: u64) -> BTreeMap<(String, Strin
 
 fn allowed(proof: &Value, protocol: &str, port: u64) -> Vec<String> {
     let flows = observed(proof, protocol, port);
-    flows.into_iter().filter(|(_, verdict)| verdict == "allow").map(|((from, to), _)| format!("{from} -> {to}")).collect()
+    flows
+        .into_iter()
+        .filter(|(_, verdict)| verdict == "allow")
+        .map(|((from, to), _)| format!("{from} -> {to}"))
+        .collect()
 }
 
 #[test]

@@ -128,11 +128,8 @@ pub(crate) fn json(proof: &Proof) -> Value {
             })
         })
         .collect();
-    let untried: Vec<Value> = proof
-        .untried
-        .iter()
-        .map(|(protocol, port)| json!({"port": port, "protocol": protocol.to_string()}))
-        .collect();
+    let untried: Vec<Value> =
+        proof.untried.iter().map(|(protocol, port)| json!({"port": port, "protocol": protocol.to_string()})).collect();
     json!({"flows": flows, "mismatches": proof.mismatches().count(), "untried": untried})
 }
 

@@ -84,7 +84,8 @@ impl Cluster {
     pub fn assign_addresses(&mut self, pools: &AddressPools) -> Result<(), PlacementError> {
         let taken: std::collections::BTreeSet<IpAddr> =
             self.pods().flat_map(|pod| pod.addresses.iter().copied()).collect();
-        let mut free: Vec<_> = pools.0.values().map(|cidr| (*cidr, hosts(*cidr).filter(|a| !taken.contains(a)))).collect();
+        let mut free: Vec<_> =
+            pools.0.values().map(|cidr| (*cidr, hosts(*cidr).filter(|a| !taken.contains(a)))).collect();
         for pod in self.pods.values_mut().filter(|pod| pod.is_selectable() && pod.addresses.is_empty()) {
             for (cidr, hosts) in &mut free {
                 let exhausted = || PlacementError::PoolExhausted { cidr: *cidr, pod: pod.name.clone() };

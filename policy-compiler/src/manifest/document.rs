@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fields::{Field, Fields, Report, Unknown, shown};
+use super::fields::{Field, Fields, Report, Unknown, printable, shown};
 use super::kind::{self, Kind, Mistake, Recognised};
 use super::metadata::{self, Metadata};
 use super::tree::{Entry, Node, SyntaxError, Value};
@@ -52,7 +52,7 @@ impl<'f> Reader<'f> {
             origin: Origin { file: self.file.clone(), line: error.mark.line, column: error.mark.column },
             object: None,
             path: None,
-            message: format!("not valid YAML: {}", shown(&error.message)),
+            message: format!("not valid YAML: {}", printable(&error.message)),
         });
     }
 
@@ -83,7 +83,7 @@ impl<'f> Reader<'f> {
         let kind = match kind::recognise(&types.kind, &types.api_version) {
             Recognised::Kind(kind) => kind,
             Recognised::Mistaken(kind, Mistake { field, message }) => {
-                fields.wrong(field, shown(&message));
+                fields.wrong(field, message);
                 kind
             }
             Recognised::Other => {
@@ -118,7 +118,13 @@ impl<'f> Reader<'f> {
         }
     }
 
-    fn workload(&mut self, kind: workload::Kind, mut fields: Fields<'_>, report: &Report<'_>, origin: &Origin) -> Reading {
+    fn workload(
+        &mut self,
+        kind: workload::Kind,
+        mut fields: Fields<'_>,
+        report: &Report<'_>,
+        origin: &Origin,
+    ) -> Reading {
         let metadata = metadata::read(&mut fields, &names::SUBDOMAIN, Unknown::Passed);
         let name = metadata.object_name();
         let pods = workload::read(fields, kind, name.as_ref(), origin, &mut self.pods_left);
@@ -222,8 +228,8 @@ fn text_of(node: &Node, key: &str) -> Option<Arc<str>> {
 /// The name of an object that is not looked into, or has no valid one: to speak of it all the same.
 fn name_of(node: &Node) -> Option<String> {
     let metadata = &entry_of(node, "metadata")?.value;
-    let name = shown(&text_of(metadata, "name")?);
-    Some(match text_of(metadata, "namespace") {
+    let name = shown(&text_of(metadata, "name").filter(|name| !name.is_empty())?);
+    Some(match text_of(metadata, "namespace").filter(|namespace| !namespace.is_empty()) {
         Some(namespace) => format!("{}/{name}", shown(&namespace)),
         None => name,
     })

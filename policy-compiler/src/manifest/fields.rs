@@ -1,7 +1,7 @@
 //! Reading a tree field by field, strictly: what is wrong is reported with its place, and reading goes on.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -76,6 +76,11 @@ impl<'t> Field<'t> {
         self.report.push(Severity::Error, self.node.mark, &self.path, message);
     }
 
+    /// Reports a field that this map lacks.
+    pub(super) fn error_at(&self, name: &str, message: impl Display) {
+        self.report.push(Severity::Error, self.node.mark, &join(&self.path, name), message);
+    }
+
     pub(super) fn warn(&self, message: impl Display) {
         self.report.push(Severity::Warning, self.node.mark, &self.path, message);
     }
@@ -102,12 +107,10 @@ impl<'t> Field<'t> {
         }
     }
 
-    pub(super) fn integer(&self) -> Option<i64> {
+    pub(super) fn integer(&self) -> Option<i128> {
         match &self.node.value {
-            Value::Number(number, _) => {
-                number.as_i64().or_else(|| self.wrong_type("must be a whole number of at most 64 bits", ""))
-            }
-            Value::String(text) if text.parse::<i64>().is_ok() => {
+            Value::Number(number, _) => number.as_i128().or_else(|| self.wrong_type("must be a whole number", "")),
+            Value::String(text) if text.parse::<i128>().is_ok() => {
                 self.wrong_type("must be a whole number", &format!("; unquote it: {text}"))
             }
             _ => self.wrong_type("must be a whole number", ""),
@@ -147,6 +150,10 @@ impl<'t> Field<'t> {
         matches!(self.node.value, Value::String(_))
     }
 
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self.node.value, Value::Number(..))
+    }
+
     pub(super) fn is_empty_string(&self) -> bool {
         matches!(&self.node.value, Value::String(text) if text.is_empty())
     }
@@ -167,24 +174,30 @@ impl<'t> Field<'t> {
 
     /// The entries of a map of strings; their paths are `labels[key]`.
     pub(super) fn strings(&self) -> Vec<(Arc<str>, Arc<str>, Self)> {
-        let Some(fields) = self.open() else { return Vec::new() };
-        let entries = fields.entries.iter().filter(|entry| fields.is_unique(&entry.key));
-        let fields = entries.map(|entry| (entry, self.at(&entry.value, format!("{}[{}]", self.path, shown(&entry.key)))));
-        fields
+        let Some(entries) = self.entries() else { return Vec::new() };
+        let path = |key: &str| format!("{}[{}]", self.path, shown(key));
+        let duplicates = report_duplicates(entries, self.report, &path);
+        let unique = entries.iter().filter(|entry| !duplicates.contains(&&*entry.key));
+        unique
+            .map(|entry| (&entry.key, self.at(&entry.value, path(&entry.key))))
             .filter(|(_, field)| !field.is_null_entry())
-            .filter_map(|(entry, field)| Some((entry.key.clone(), field.string()?, field)))
+            .filter_map(|(key, field)| Some((key.clone(), field.string()?, field)))
             .collect()
     }
 
     /// The fields of a map.
     pub(super) fn open(&self) -> Option<Fields<'t>> {
-        let Value::Map(entries) = &self.node.value else {
-            return self.wrong_type("must be a map", "");
-        };
-        let path = self.path.clone();
-        let mut fields = Fields { entries, duplicates: Vec::new(), taken: Vec::new(), mark: self.node.mark, path, report: self.report };
-        fields.find_duplicates();
-        Some(fields)
+        let entries = self.entries()?;
+        let duplicates = report_duplicates(entries, self.report, &|key| join(&self.path, key));
+        let (mark, path) = (self.node.mark, self.path.clone());
+        Some(Fields { entries, duplicates, taken: Vec::new(), mark, path, report: self.report })
+    }
+
+    fn entries(&self) -> Option<&'t [Entry]> {
+        match &self.node.value {
+            Value::Map(entries) => Some(entries),
+            _ => self.wrong_type("must be a map", ""),
+        }
     }
 
     /// Reports what is wrong in any object: duplicate keys, and what JSON cannot hold.
@@ -204,7 +217,7 @@ impl<'t> Field<'t> {
         null
     }
 
-    fn wrong_type<T>(&self, expected: &str, advice: &str) -> Option<T> {
+    pub(super) fn wrong_type<T>(&self, expected: &str, advice: &str) -> Option<T> {
         match &self.node.value {
             Value::Unreadable(why) => self.error(why),
             value => self.error(format_args!("{expected}, is {}{advice}", described(value))),
@@ -216,7 +229,7 @@ impl<'t> Field<'t> {
 /// The fields of a map, taken one by one. A key that stands twice has no value.
 pub(super) struct Fields<'t> {
     entries: &'t [Entry],
-    duplicates: Vec<&'t str>,
+    duplicates: HashSet<&'t str>,
     taken: Vec<&'static str>,
     mark: Mark,
     path: String,
@@ -267,7 +280,12 @@ impl<'t> Fields<'t> {
             } else if self.is_unique(&entry.key) {
                 let meant = names::nearest(&entry.key, self.taken.iter().copied());
                 let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
-                self.report.push(Severity::Error, entry.mark, &join(&self.path, &entry.key), format!("unknown field{meant}"));
+                self.report.push(
+                    Severity::Error,
+                    entry.mark,
+                    &join(&self.path, &entry.key),
+                    format!("unknown field{meant}"),
+                );
             }
             complete &= unknown == Unknown::Passed;
         }
@@ -276,27 +294,23 @@ impl<'t> Fields<'t> {
 
     /// The key stands at most once.
     pub(super) fn is_unique(&self, key: &str) -> bool {
-        !self.duplicates.contains(&key)
+        !self.duplicates.contains(key)
     }
 
     fn field(&self, entry: &'t Entry) -> Field<'t> {
         Field { node: &entry.value, path: join(&self.path, &entry.key), report: self.report }
     }
-
-    fn find_duplicates(&mut self) {
-        self.duplicates = report_duplicates(self.entries, self.report, &|| self.path.clone());
-    }
 }
 
 /// Reports each repetition of a key, and returns the keys.
-fn report_duplicates<'t>(entries: &'t [Entry], report: &Report<'_>, path: &dyn Fn() -> String) -> Vec<&'t str> {
+fn report_duplicates<'t>(entries: &'t [Entry], report: &Report<'_>, path: &dyn Fn(&str) -> String) -> HashSet<&'t str> {
     let mut first: HashMap<&str, Mark> = HashMap::with_capacity(entries.len());
-    let mut duplicates = Vec::new();
+    let mut duplicates = HashSet::new();
     for entry in entries {
         if let Some(first) = first.get(&*entry.key) {
             let message = format!("the key stands twice; first in line {}, column {}", first.line, first.column);
-            report.push(Severity::Error, entry.mark, &join(&path(), &entry.key), message);
-            duplicates.push(&*entry.key);
+            report.push(Severity::Error, entry.mark, &path(&entry.key), message);
+            duplicates.insert(&*entry.key);
         } else {
             first.insert(&entry.key, entry.mark);
         }
@@ -313,7 +327,7 @@ fn scan(node: &Node, report: &Report<'_>, path: &dyn Fn() -> String) {
             }
         }
         Value::Map(entries) => {
-            report_duplicates(entries, report, path);
+            report_duplicates(entries, report, &|key| join(&path(), key));
             for entry in entries {
                 scan(&entry.value, report, &|| join(&path(), &entry.key));
             }
@@ -348,9 +362,20 @@ pub(super) fn quoted(text: &str) -> String {
 /// The same without quotes.
 pub(super) fn shown(text: &str) -> String {
     const LONGEST: usize = 80;
-    let mut short: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        short.push('…');
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", printable(text.get(..end).unwrap_or_default())),
+        None => printable(text),
     }
-    short
+}
+
+/// A text of any length without what a terminal would obey.
+pub(super) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '"' | '\'' => printable.push(char),
+            _ => printable.extend(char.escape_debug()),
+        }
+    }
+    printable
 }

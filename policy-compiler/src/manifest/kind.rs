@@ -1,5 +1,6 @@
 //! Which kinds are read, and what is nearly one of them.
 
+use super::fields::shown;
 use super::names::nearest;
 use super::workload;
 
@@ -64,7 +65,7 @@ pub(super) fn recognise(kind: &str, api_version: &str) -> Recognised {
         if is_foreign(api_version) {
             return Recognised::Other;
         }
-        let message = format!("{api_version} is not supported for {kind}; use {}", known.api_version);
+        let message = format!("{} is not supported for {kind}; use {}", shown(api_version), known.api_version);
         return Recognised::Mistaken(known.kind, Mistake { field: "apiVersion", message });
     }
     let siblings = || KNOWN.iter().filter(|known| known.api_version == api_version);
@@ -117,11 +118,31 @@ mod tests {
     #[test]
     fn rule_172_what_is_nearly_a_policy_is_a_mistake() {
         for (kind, version, field, message) in [
-            ("NetworkPolicy", "extensions/v1beta1", "apiVersion", "extensions/v1beta1 is not supported for NetworkPolicy; use networking.k8s.io/v1"),
+            (
+                "NetworkPolicy",
+                "extensions/v1beta1",
+                "apiVersion",
+                "extensions/v1beta1 is not supported for NetworkPolicy; use networking.k8s.io/v1",
+            ),
             ("NetworkPolicy", "v1", "apiVersion", "v1 is not supported for NetworkPolicy; use networking.k8s.io/v1"),
-            ("NetworkPolicy", "networking.k8s.io/v1beta1", "apiVersion", "networking.k8s.io/v1beta1 is not supported for NetworkPolicy; use networking.k8s.io/v1"),
-            ("Networkpolicy", "networking.k8s.io/v1", "kind", "networking.k8s.io/v1 has no such kind; did you mean NetworkPolicy?"),
-            ("NetworkPolicies", "networking.k8s.io/v1", "kind", "networking.k8s.io/v1 has no such kind; did you mean NetworkPolicy?"),
+            (
+                "NetworkPolicy",
+                "networking.k8s.io/v1beta1",
+                "apiVersion",
+                "networking.k8s.io/v1beta1 is not supported for NetworkPolicy; use networking.k8s.io/v1",
+            ),
+            (
+                "Networkpolicy",
+                "networking.k8s.io/v1",
+                "kind",
+                "networking.k8s.io/v1 has no such kind; did you mean NetworkPolicy?",
+            ),
+            (
+                "NetworkPolicies",
+                "networking.k8s.io/v1",
+                "kind",
+                "networking.k8s.io/v1 has no such kind; did you mean NetworkPolicy?",
+            ),
         ] {
             let mistake = Mistake { field, message: message.to_owned() };
             assert_eq!(recognise(kind, version), Recognised::Mistaken(Kind::NetworkPolicy, mistake));

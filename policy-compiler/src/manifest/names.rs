@@ -79,11 +79,14 @@ pub(super) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str
     (near(&best) <= (best.len() / 3).min(3)).then_some(best)
 }
 
-/// How many characters to add, drop or change, case aside.
+/// How many characters to add, drop, change or swap with their neighbours, case aside.
 fn distance(left: &str, right: &str) -> usize {
     const LONGEST: usize = 64;
     if left.len().abs_diff(right.len()) > LONGEST {
         return usize::MAX; // no use to measure what is that different
+    }
+    if is_swap(left, right) {
+        return 1;
     }
     let mut row: Vec<usize> = (0..=right.chars().count()).collect();
     for (index, a) in left.chars().enumerate() {
@@ -100,6 +103,15 @@ fn distance(left: &str, right: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or(usize::MAX)
+}
+
+/// Whether two neighbours changed places, as in `form`.
+fn is_swap(left: &str, right: &str) -> bool {
+    let same = left.bytes().zip(right.bytes()).take_while(|(a, b)| a == b).count();
+    match (left.as_bytes().get(same..), right.as_bytes().get(same..)) {
+        (Some([a, b, left @ ..]), Some([c, d, right @ ..])) => (a, b, left) == (d, c, right),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -119,7 +131,11 @@ mod tests {
     fn rule_146_subdomains() {
         let long = format!("{}.a", "a".repeat(251));
         let longer = format!("{long}a");
-        check(&SUBDOMAIN, &["a", "web-1", "a.b.c", "0", &long], &["", "A", "-a", "a-", "a..b", ".a", "a_b", "ä", &longer]);
+        check(
+            &SUBDOMAIN,
+            &["a", "web-1", "a.b.c", "0", &long],
+            &["", "A", "-a", "a-", "a..b", ".a", "a_b", "ä", &longer],
+        );
     }
 
     #[test]
@@ -171,7 +187,14 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (left, right, expected) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("AB", "ab", 0), ("ab", "ba", 2)] {
+        for (left, right, expected) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("kitten", "sitting", 3),
+            ("AB", "ab", 0),
+            ("form", "from", 1),
+            ("abc", "cba", 2),
+        ] {
             assert_eq!(distance(left, right), expected, "{left} {right}");
         }
     }

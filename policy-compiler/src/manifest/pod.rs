@@ -125,3 +125,151 @@ fn address(at: &Field<'_>) -> Option<IpAddr> {
 fn is_given(field: &Field<'_>) -> bool {
     !field.is_empty_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{manifest, objects, problems};
+    use crate::model::{ContainerPort, Object, ObjectName, Origin, Phase, Pod, Protocol};
+
+    fn pod(rest: &str) -> Pod {
+        match objects(&format!("apiVersion: v1\nkind: Pod\n{rest}\n")).pop() {
+            Some(Object::Pod(pod)) => *pod,
+            other => panic!("no pod: {other:?}"),
+        }
+    }
+
+    fn named(rest: &str) -> Pod {
+        pod(&format!("metadata: {{name: a}}\n{rest}"))
+    }
+
+    fn complaints(rest: &str) -> Vec<String> {
+        let found = problems(&manifest(&format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\n{rest}\n")));
+        found.iter().map(|problem| problem.replace("m.yaml:", "").replace("error: Pod default/a: ", "")).collect()
+    }
+
+    #[test]
+    fn a_pod_as_an_api_server_has_it() {
+        let found = pod("metadata:
+  name: web-1
+  namespace: shop
+  uid: 3f1c
+  labels: {app: web}
+  deletionTimestamp: 2024-01-02T03:04:05Z
+  managedFields: [{x: y}]
+spec:
+  nodeName: node-a
+  hostNetwork: false
+  containers:
+  - name: web
+    image: web:1
+    env: [{name: A, value: b}]
+    ports: [{name: http, containerPort: 8080, hostPort: 80}, {containerPort: 53, protocol: UDP}]
+status:
+  phase: Running
+  podIP: 10.0.0.1
+  podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]");
+        let port =
+            |name: Option<&str>, number, protocol| ContainerPort { name: name.map(Into::into), number, protocol };
+        let expected = Pod {
+            uid: Some("3f1c".into()),
+            labels: [("app", "web")].into_iter().collect(),
+            node: Some("node-a".into()),
+            addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+            ports: vec![port(Some("http"), 8080, Protocol::Tcp), port(None, 53, Protocol::Udp)],
+            terminating: true,
+            origin: Some(Origin { file: "m.yaml".into(), line: 1, column: 1 }),
+            ..Pod::new(ObjectName::new("shop", "web-1"))
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn rule_71_ports_of_init_containers_count_if_they_are_restarted_always() {
+        let spec = "spec:
+  initContainers:
+  - ports: [{name: once, containerPort: 1}]
+  - {restartPolicy: Always, ports: [{name: sidecar, containerPort: 2}]}
+  - {restartPolicy: Never, ports: [{name: never, containerPort: 3}]}
+  containers: [{ports: [{name: main, containerPort: 4, protocol: ''}]}]";
+        let names: Vec<_> = named(spec).ports.into_iter().filter_map(|port| port.name).collect();
+        assert_eq!(names.iter().map(|name| &**name).collect::<Vec<_>>(), ["main", "sidecar"]);
+    }
+
+    #[test]
+    fn rules_124_and_125_phases() {
+        for (phase, expected) in [
+            ("Succeeded", Phase::Finished),
+            ("Failed", Phase::Finished),
+            ("Pending", Phase::Running),
+            ("Unknown", Phase::Running),
+            ("Running", Phase::Running),
+        ] {
+            assert_eq!(named(&format!("status: {{phase: {phase}}}")).phase, expected, "{phase}");
+        }
+    }
+
+    #[test]
+    fn rules_127_and_131_addresses_of_every_family_once() {
+        let addresses = |status: &str| {
+            named(&format!("status: {status}")).addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        for (status, expected) in [
+            ("{}", ""),
+            ("{podIP: ''}", ""),
+            ("{podIP: 10.0.0.1}", "10.0.0.1"),
+            ("{podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]}", "10.0.0.1 fd00::1"),
+            ("{podIP: 10.0.0.2, podIPs: [{ip: 10.0.0.1}]}", "10.0.0.2 10.0.0.1"),
+            ("{podIP: 010.000.0.01, podIPs: [{ip: 10.0.0.1}]}", "10.0.0.1"),
+            ("{podIP: '::ffff:10.0.0.1'}", "10.0.0.1"),
+        ] {
+            assert_eq!(addresses(status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_pod_says_little_by_default() {
+        assert_eq!(pod("metadata: {name: a}\nspec: ~").name, ObjectName::new("default", "a"));
+        assert!(named("spec: {hostNetwork: true}").host_network);
+        assert_eq!(named("spec: {nodeName: ''}").node, None);
+    }
+
+    #[test]
+    fn fields_that_count_are_read_strictly() {
+        for (rest, problem) in [
+            ("spec: {hostNetwork: 'true'}", "4:21: spec.hostNetwork: must be true or false, is the text \"true\""),
+            ("spec: {nodeName: 1}", "4:18: spec.nodeName: must be a string, is the number 1; quote it"),
+            ("spec: {containers: {}}", "4:20: spec.containers: must be a list, is a map"),
+            ("spec: {containers: [~]}", "4:21: spec.containers[0]: must not be null"),
+            ("spec: {containers: [{ports: [{}]}]}", "4:30: spec.containers[0].ports[0].containerPort: is required"),
+            (
+                "spec: {initContainers: [{ports: [{containerPort: 0}]}]}",
+                "4:50: spec.initContainers[0].ports[0].containerPort: must be between 1 and 65535, is 0",
+            ),
+            (
+                "spec: {containers: [{ports: [{containerPort: 1, protocol: tcp}]}]}",
+                "4:59: spec.containers[0].ports[0].protocol: must be TCP, UDP or SCTP, is \"tcp\"",
+            ),
+            (
+                "spec: {nodeName: a, nodeName: b}",
+                "4:21: spec.nodeName: the key stands twice; first in line 4, column 8",
+            ),
+            (
+                "spec: {volumes: [{a: {b: 1, b: 2}}]}",
+                "4:29: spec.volumes[0].a.b: the key stands twice; first in line 4, column 23",
+            ),
+            ("status: {podIP: 10.0.0}", "4:17: status.podIP: must be an IP address, is \"10.0.0\""),
+            (
+                "status: {podIPs: [{ip: 10.0.0.0/8}]}",
+                "4:24: status.podIPs[0].ip: must be an IP address, is \"10.0.0.0/8\"",
+            ),
+            ("status: {phase: 1}", "4:17: status.phase: must be a string, is the number 1; quote it"),
+        ] {
+            assert_eq!(complaints(rest), [problem], "{rest}");
+        }
+    }
+
+    #[test]
+    fn other_fields_pass() {
+        named("spec: {whatever: [1, {x: ~}], containers: [{image: 5}]}\nextra: {a: b}");
+    }
+}

@@ -116,7 +116,7 @@ fn default_types(egress: Option<&Field<'_>>) -> Vec<Direction> {
 fn policy_types(at: &Field<'_>) -> Vec<Direction> {
     let items = at.items();
     if items.len() > 2 {
-        at.error(format_args!("must be at most 2 entries, are {}", items.len()));
+        at.error(format_args!("must have at most 2 entries, has {}", items.len()));
     }
     items.iter().filter_map(policy_type).collect()
 }
@@ -241,12 +241,18 @@ pub(super) fn protocol(at: &Field<'_>) -> Option<Protocol> {
 
 /// Rules 156 and 157.
 fn port(at: &Field<'_>) -> Option<PortMatch> {
-    if !at.is_string() {
+    if at.is_number() {
         return at.port_number().map(|port| PortMatch::Range(port, port));
     }
-    let name = at.string()?;
-    if name.parse::<u64>().is_ok() {
-        at.error(format_args!("is the name {}, not a number, and no valid name; unquote it: {name}", quoted(&name)));
+    if !at.is_string() {
+        return at.wrong_type("must be a number or a name", "");
+    }
+    let text = at.string()?;
+    if text.parse::<u64>().is_ok() {
+        at.error(format_args!(
+            "must be a number or a name, is {}, which in quotes is neither; unquote it: {text}",
+            quoted(&text)
+        ));
         return None;
     }
     at.name(&names::PORT_NAME).map(PortMatch::Named)
@@ -287,26 +293,29 @@ fn requirement(at: &Field<'_>) -> Option<Requirement> {
     let values = expression.take("values");
     expression.finish(Unknown::Refused);
 
+    let (operator, named) = operator?;
     let set = || -> BTreeSet<Arc<str>> {
         values.iter().flat_map(Field::items).filter_map(|value| value.name(&names::LABEL_VALUE)).collect()
     };
-    let given = values.as_ref().is_some_and(|values| !values.is_empty_list());
-    let (operator, field) = operator?;
-    let (operator, takes_values) = match &*operator {
-        "In" => (Operator::In(set()), true),
-        "NotIn" => (Operator::NotIn(set()), true),
-        "Exists" => (Operator::Exists, false),
-        "DoesNotExist" => (Operator::DoesNotExist, false),
-        other => {
-            field.error(format_args!("must be In, NotIn, Exists or DoesNotExist, is {}", quoted(other)));
+    let given = values.as_ref().filter(|values| !values.is_empty_list());
+    let operator = match (&*operator, given) {
+        ("In", Some(_)) => Operator::In(set()),
+        ("NotIn", Some(_)) => Operator::NotIn(set()),
+        ("Exists", None) => Operator::Exists,
+        ("DoesNotExist", None) => Operator::DoesNotExist,
+        ("In" | "NotIn", None) => {
+            at.error_at("values", format_args!("must not be empty with the operator {operator}"));
+            return None;
+        }
+        ("Exists" | "DoesNotExist", Some(values)) => {
+            values.error(format_args!("must not be there with the operator {operator}"));
+            return None;
+        }
+        (other, _) => {
+            named.error(format_args!("must be In, NotIn, Exists or DoesNotExist, is {}", quoted(other)));
             return None;
         }
     };
-    match (takes_values, given) {
-        (true, false) => at.error("must have values, as its operator is In or NotIn"),
-        (false, true) => at.error("must have no values, as its operator is Exists or DoesNotExist"),
-        _ => {}
-    }
     Some(Requirement { key: key?, operator })
 }
 

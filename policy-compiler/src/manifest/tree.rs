@@ -85,9 +85,7 @@ impl Node {
             Value::Number(value, _) => value.clone().into(),
             Value::String(value) => (**value).into(),
             Value::List(items) => items.iter().map(Self::to_json).collect(),
-            Value::Map(entries) => {
-                entries.iter().map(|entry| (entry.key.to_string(), entry.value.to_json())).collect()
-            }
+            Value::Map(entries) => entries.iter().map(|entry| (entry.key.to_string(), entry.value.to_json())).collect(),
         }
     }
 

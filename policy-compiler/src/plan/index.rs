@@ -68,9 +68,7 @@ impl<'c> PodIndex<'c> {
                 .into_iter()
                 .flatten()
                 .filter_map(at)
-                .filter(|found| {
-                    wanted.contains_key(&*found.pod.name.namespace) && pods.matches(&found.pod.labels)
-                })
+                .filter(|found| wanted.contains_key(&*found.pod.name.namespace) && pods.matches(&found.pod.labels))
                 .collect(),
             None => {
                 let everything = wanted.into_values().flatten().filter_map(at);

@@ -12,9 +12,7 @@ mod settings;
 mod skeleton;
 
 pub use names::is_pod as is_pod_chain;
-pub use settings::{
-    Denial, DropLog, Generation, MarkMask, MarkMaskError, Settings, UnknownPods,
-};
+pub use settings::{Denial, DropLog, Generation, MarkMask, MarkMaskError, Settings, UnknownPods};
 pub use skeleton::stamp;
 
 use std::collections::BTreeMap;
@@ -65,7 +63,11 @@ pub fn compile(cluster: &Cluster, node: &str, settings: &Settings, generation: G
             add_pod(&mut table, &mut writer, direction, local, &isolating);
         }
         let isolating = |direction: Direction| {
-            selecting.iter().filter(|policy| policy.rules(direction).is_some()).map(|policy| policy.name.clone()).collect()
+            selecting
+                .iter()
+                .filter(|policy| policy.rules(direction).is_some())
+                .map(|policy| policy.name.clone())
+                .collect()
         };
         planned.push(PlannedPod {
             name: local.pod.name.clone(),

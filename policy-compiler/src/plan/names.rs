@@ -55,7 +55,11 @@ pub fn is_pod(chain: &str) -> bool {
 
 /// The chain of all pods of a namespace that exactly these policies select. Policy names cannot contain the
 /// underscore that joins them.
-pub(super) fn policy_set<'a>(direction: Direction, namespace: &str, policies: impl IntoIterator<Item = &'a str>) -> Name {
+pub(super) fn policy_set<'a>(
+    direction: Direction,
+    namespace: &str,
+    policies: impl IntoIterator<Item = &'a str>,
+) -> Name {
     let joined = policies.into_iter().collect::<Vec<_>>().join("_");
     bounded(format!("policies_{direction}/{namespace}/"), joined)
 }

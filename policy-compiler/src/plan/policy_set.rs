@@ -48,9 +48,7 @@ impl Writer<'_> {
         };
         let peers: Vec<Option<Condition>> = match &rule.peers {
             None => vec![None],
-            Some(peers) => {
-                peers.iter().flat_map(|peer| self.peer(direction, own, peer)).map(Some).collect()
-            }
+            Some(peers) => peers.iter().flat_map(|peer| self.peer(direction, own, peer)).map(Some).collect(),
         };
         let mut all = Vec::with_capacity(ports.len() * peers.len());
         for port in &ports {
@@ -86,7 +84,8 @@ impl Writer<'_> {
             }) {
                 for family in Family::BOTH {
                     let set = self.named_port(direction, name, protocol, family);
-                    conditions.push((Some(family), Statement::Lookup { key: LookupKey::DestinationAndPort(family), set }));
+                    conditions
+                        .push((Some(family), Statement::Lookup { key: LookupKey::DestinationAndPort(family), set }));
                 }
             }
         }
@@ -192,7 +191,17 @@ mod tests {
     #[test]
     fn rule_29_overlapping_port_ranges_become_disjoint() {
         let range = |first, last| PortRange { first, last };
-        let flat = flatten([range(80, 80), range(8000, 8100), range(81, 90), range(8050, 9000), range(65535, 65535), range(65000, 65535)].into_iter());
+        let flat = flatten(
+            [
+                range(80, 80),
+                range(8000, 8100),
+                range(81, 90),
+                range(8050, 9000),
+                range(65535, 65535),
+                range(65000, 65535),
+            ]
+            .into_iter(),
+        );
         assert_eq!(flat, [range(80, 90), range(8000, 9000), range(65000, 65535)]);
     }
 }

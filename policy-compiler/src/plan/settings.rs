@@ -167,9 +167,15 @@ mod tests {
 
     #[test]
     fn masks_are_runs_of_bits() {
-        for (text, valid) in
-            [("0xfff00000", true), ("3", true), ("0xffffffff", true), ("0", false), ("1", false), ("5", false), ("x", false)]
-        {
+        for (text, valid) in [
+            ("0xfff00000", true),
+            ("3", true),
+            ("0xffffffff", true),
+            ("0", false),
+            ("1", false),
+            ("5", false),
+            ("x", false),
+        ] {
             assert_eq!(text.parse::<MarkMask>().is_ok(), valid, "{text}");
         }
     }

@@ -72,7 +72,8 @@ fn goto(chain: impl Into<Name>) -> Statement {
 }
 
 fn sets(table: &mut Table, direction: Direction, family: Family) {
-    let verdicts = Set::new(SetShape::Verdicts, family, format!("every pod of this node: where its {direction} is judged"));
+    let verdicts =
+        Set::new(SetShape::Verdicts, family, format!("every pod of this node: where its {direction} is judged"));
     table.sets.insert(names::dispatch_map(direction, family), verdicts);
     let counters = Set::new(SetShape::CountedAddresses, family, format!("denied {direction} packets by isolated pod"));
     table.sets.insert(names::denied_counters(direction, family), counters);
@@ -106,9 +107,12 @@ fn dispatch_chain(direction: Direction, settings: &Settings) -> Chain {
         })
         .collect();
     if settings.unknown_pods == UnknownPods::Drop {
-        rules.extend(settings.pod_interfaces.iter().map(|name| {
-            Rule::new([Statement::Interface { side, name: name.clone() }, goto(names::UNKNOWN)])
-        }));
+        rules.extend(
+            settings
+                .pod_interfaces
+                .iter()
+                .map(|name| Rule::new([Statement::Interface { side, name: name.clone() }, goto(names::UNKNOWN)])),
+        );
     }
     if direction == Direction::Ingress {
         rules.push(Rule::new([goto(names::ALLOW)]));

@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use super::text;
 use crate::cidr::{Family, IpRange};
 use crate::model::Protocol;
-use crate::ruleset::{Chain, Element, Key, LookupKey, PortRange, Reject, Rule, Set, SetShape, Side, Statement, Table, Verdict};
+use crate::ruleset::{
+    Chain, Element, Key, LookupKey, PortRange, Reject, Rule, Set, SetShape, Side, Statement, Table, Verdict,
+};
 
 type Json<'a> = stmt::Statement<'a>;
 

@@ -6,7 +6,6 @@ use crate::cidr::Family;
 use crate::model::Protocol;
 use crate::ruleset::{
     Chain, Comment, Connection, Element, Key, LookupKey, Name, Reject, Rule, Set, SetShape, Side, Statement, Table,
-
 };
 
 /// Writes the whole table. Loading it into a kernel that has no such table gives exactly the table; the text does not
