@@ -1,13 +1,13 @@
 //! The one writer's loop: what the source wants becomes a plan, the difference to what is committed becomes a
 //! transaction.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use policy_compiler::cluster::Cluster;
 use policy_compiler::delta::{ChainChange, Delta, SetChange};
-use policy_compiler::plan::{self, Generation, Settings};
-use policy_compiler::ruleset::Table;
+use policy_compiler::model::{Object, ObjectId};
+use policy_compiler::plan::{Generation, LivePlan, MarkMask, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
@@ -65,7 +65,7 @@ pub async fn run(mut source: impl Source, kernel: Kernel, options: Options) -> R
             snapshot = source.next() => {
                 let snapshot = snapshot.map_err(|error| EngineError::Source(Box::new(error)))?;
                 engine.report(snapshot.problems);
-                engine.cluster = Some(snapshot.objects.into_values().collect());
+                engine.update(snapshot.objects);
             }
             () = until(retry) => {}
         }
@@ -109,19 +109,20 @@ impl Signals {
 
 struct Engine {
     kernel: Kernel,
-    options: Options,
-    /// None before the source's first word.
-    cluster: Option<Cluster>,
-    /// What the kernel holds; none while that is not known.
-    committed: Option<Table>,
-    generation: Generation,
+    live: LivePlan,
+    mask: MarkMask,
+    /// What the live plan was last told; none before the source's first word.
+    objects: Option<BTreeMap<ObjectId, Object>>,
+    /// Whether the kernel holds what the live plan held when it was last asked for a delta.
+    in_step: bool,
     problems: Vec<Problem>,
 }
 
 impl Engine {
     fn new(kernel: Kernel, options: Options) -> Self {
-        let generation = Generation::FIRST;
-        Self { kernel, options, cluster: None, committed: None, generation, problems: Vec::new() }
+        let mask = options.settings.mark_mask;
+        let live = LivePlan::new(&options.node, options.settings, Generation::FIRST);
+        Self { kernel, live, mask, objects: None, in_step: false, problems: Vec::new() }
     }
 
     /// Logs the problems that are new.
@@ -132,18 +133,30 @@ impl Engine {
         self.problems = problems;
     }
 
-    /// Makes the kernel hold what the cluster means. Afterwards `committed` is what it holds, or none.
+    /// Tells the live plan what is new, what has changed and what has gone.
+    fn update(&mut self, objects: BTreeMap<ObjectId, Object>) {
+        let before = self.objects.take().unwrap_or_default();
+        for id in before.keys().filter(|id| !objects.contains_key(*id)) {
+            self.live.remove(id);
+        }
+        for (id, object) in &objects {
+            if before.get(id) != Some(object) {
+                self.live.apply(object.clone());
+            }
+        }
+        self.objects = Some(objects);
+    }
+
+    /// Makes the kernel hold what the live plan says.
     fn reconcile(&mut self) -> Result<(), KernelError> {
-        let Some(cluster) = self.cluster.take() else { return Ok(()) };
+        if self.objects.is_none() {
+            return Ok(());
+        }
         let started = Instant::now();
-        let committed = self.committed.take();
-        let first = committed.is_none();
-        let done = match committed {
-            None => self.adopt(&cluster),
-            Some(committed) => self.advance(&cluster, committed),
-        };
-        self.cluster = Some(cluster);
-        if let Some((delta, commit)) = done? {
+        let first = !std::mem::take(&mut self.in_step);
+        let done = if first { self.adopt()? } else { self.advance()? };
+        self.in_step = true;
+        if let Some((delta, commit)) = done {
             self.log(&delta, commit, started.elapsed());
         }
         if first {
@@ -153,62 +166,51 @@ impl Engine {
     }
 
     /// From what the kernel turns out to hold.
-    fn adopt(&mut self, cluster: &Cluster) -> Result<Option<(Delta, Commit)>, KernelError> {
-        let mask = self.options.settings.mark_mask;
+    fn adopt(&mut self) -> Result<Option<(Delta, Commit)>, KernelError> {
         let observed = self.kernel.read()?;
-        let stamp = observed.as_ref().and_then(|observed| observed.stamp(mask.bits()));
-        self.generation = stamp.and_then(|value| Generation::from_value(value, mask)).unwrap_or(self.generation);
-        let mut table = self.compile(cluster);
+        let stamp = observed.as_ref().and_then(|observed| observed.stamp(self.mask.bits()));
+        if let Some(generation) = stamp.and_then(|value| Generation::from_value(value, self.mask)) {
+            self.live.set_generation(generation);
+        }
         let repair = match &observed {
-            None => Repair::create(&table),
-            Some(observed) => match observed.delta_to(&table) {
+            None => Repair::create(self.live.table()),
+            Some(observed) => match observed.delta_to(self.live.table()) {
                 same if same.is_empty() => same,
                 // What was let through in the meantime is not known: everything is judged again.
                 _ => {
-                    self.tighten(&mut table);
-                    observed.delta_to(&table)
+                    self.tighten();
+                    observed.delta_to(self.live.table())
                 }
             },
         };
         tracing::debug!(adopted = observed.is_some(), "read the table");
+        _ = self.live.delta(); // all of it is in the repair
         let commit = self.kernel.repair(&repair)?;
-        self.committed = Some(table);
         Ok((!repair.is_empty()).then(|| (repair.delta().clone(), commit)))
     }
 
     /// From what was committed last.
-    fn advance(&mut self, cluster: &Cluster, committed: Table) -> Result<Option<(Delta, Commit)>, KernelError> {
-        let mut table = self.compile(cluster);
-        let mut delta = Delta::between(&committed, &table);
+    fn advance(&mut self) -> Result<Option<(Delta, Commit)>, KernelError> {
+        if self.live.tightens() {
+            self.tighten();
+        }
+        let delta = self.live.delta();
         if delta.is_empty() {
-            self.committed = Some(committed);
             return Ok(None);
         }
-        if delta.tightens(&committed) {
-            self.tighten(&mut table);
-            delta = Delta::between(&committed, &table);
-        }
         let commit = self.kernel.commit(&delta)?;
-        self.committed = Some(table);
         Ok(Some((delta, commit)))
     }
 
-    fn compile(&self, cluster: &Cluster) -> Table {
-        let Options { node, settings } = &self.options;
-        plan::compile(cluster, node, settings, self.generation).table
-    }
-
     /// Has every live connection judged again.
-    fn tighten(&mut self, table: &mut Table) {
-        let mask = self.options.settings.mark_mask;
-        self.generation = self.generation.next(mask);
-        plan::stamp(table, mask, self.generation);
+    fn tighten(&mut self) {
+        self.live.set_generation(self.live.generation().next(self.mask));
     }
 
     fn log(&self, delta: &Delta, commit: Commit, took: Duration) {
         let elements: usize = delta.sets.values().map(elements).sum();
         tracing::info!(
-            generation = self.generation.number(),
+            generation = self.live.generation().number(),
             chains = delta.chains.len(),
             deleted_chains = delta.chains.values().filter(|change| **change == ChainChange::Delete).count(),
             sets = delta.sets.len(),

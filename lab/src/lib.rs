@@ -30,6 +30,7 @@ mod reactor;
 pub mod requirements;
 mod responder;
 mod scratch;
+mod sctp;
 pub mod user;
 
 pub use cluster::{Lab, LabSpec, PodSpec};

@@ -19,13 +19,15 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{LabError, Namespace, Protocol, responder::greeting};
+use crate::{LabError, Namespace, Protocol, responder::greeting, sctp};
 
 const IN_FLIGHT: usize = 256;
 /// How long silence must last to mean "denied", where that is what is expected.
 const IMPATIENT: Duration = Duration::from_millis(400);
 /// The same where an answer is expected: a busy machine must not look like a rule.
 const PATIENT: Duration = Duration::from_secs(3);
+/// How often a packet that nobody repeats for us is sent, within one patience.
+const ROUNDS: u32 = 3;
 /// An unreachable host that is reported later than this was reported by the asker's own neighbour discovery.
 const PROMPT: Duration = Duration::from_secs(1);
 
@@ -60,7 +62,7 @@ pub enum Observed {
     Allowed,
     /// Nothing came back.
     Denied,
-    /// Something said no: a reset or an ICMP error, because nothing listens there or because a rule rejects.
+    /// Something said no: a reset, an ABORT or an ICMP error, because nothing listens there or because a rule rejects.
     Refused,
     /// Something came back that makes no sense.
     Broken(String),
@@ -130,6 +132,7 @@ impl Question {
         let result = match self.probe.protocol {
             Protocol::Tcp => self.ask_tcp(patience).await,
             Protocol::Udp => self.ask_udp(patience).await,
+            Protocol::Sctp => self.ask_sctp(patience).await,
         };
         result.unwrap_or_else(|error| match error.kind() {
             io::ErrorKind::TimedOut => Observed::Denied,
@@ -166,7 +169,6 @@ impl Question {
     }
 
     async fn ask_udp(&self, patience: Duration) -> io::Result<Observed> {
-        const ROUNDS: u32 = 3;
         static NONCE: AtomicU64 = AtomicU64::new(0);
 
         self.from.enter()?;
@@ -185,6 +187,19 @@ impl Question {
                 Some(greeting) => self.judge(greeting),
                 None => Observed::Broken(format!("asked {nonce}, was answered {answer:?}")),
             });
+        }
+        Ok(Observed::Denied)
+    }
+
+    async fn ask_sctp(&self, patience: Duration) -> io::Result<Observed> {
+        self.from.enter()?;
+        let open = |source: SocketAddr| sctp::Opening::new(source.port(), self.target());
+        let opening = self.from.bind_fresh(self.probe.to, open)?;
+        for _ in 0..ROUNDS {
+            opening.send().await?;
+            if let Ok(greeting) = timeout(patience / ROUNDS, opening.answer()).await {
+                return Ok(self.judge(&greeting?));
+            }
         }
         Ok(Observed::Denied)
     }

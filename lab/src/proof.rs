@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use policy_compiler::cluster::Cluster;
-use policy_compiler::model::{self, Object, ObjectName, Pod};
+use policy_compiler::model::{Object, ObjectName, Pod};
 use policy_compiler::render;
 use policy_compiler::verdict::{self, Endpoint, Flow};
 use serde_json::{Value, json};
@@ -59,8 +59,6 @@ pub struct Proof {
     pub pods: Vec<ObjectName>,
     /// The flows, by source, destination, port and family.
     pub trials: Vec<Trial>,
-    /// Ports that could not be tried, for want of a socket of their protocol.
-    pub untried: Vec<(model::Protocol, u16)>,
 }
 
 impl Proof {
@@ -107,10 +105,8 @@ impl Trial {
 /// When the machine lacks something, the lab cannot be built, or the agent does not come to enforce.
 pub fn prove(claim: &Claim<'_>, mut progress: impl FnMut(Progress)) -> Result<Proof, LabError> {
     let pods: Vec<&Pod> = claim.cluster.pods().filter(|pod| pod.is_selectable()).collect();
-    let (tried, untried): (Vec<_>, Vec<_>) =
-        claim.cluster.ports().into_iter().partition(|(protocol, _)| spoken(*protocol).is_some());
     let ports: Vec<(Protocol, u16)> =
-        tried.into_iter().filter_map(|(protocol, port)| Some((spoken(protocol)?, port))).collect();
+        claim.cluster.ports().into_iter().map(|(protocol, port)| (protocol.into(), port)).collect();
     progress(Progress::Building { pods: pods.len() });
     let lab = Lab::build(&LabSpec {
         nodes: vec![NODE.to_owned()],
@@ -139,16 +135,7 @@ pub fn prove(claim: &Claim<'_>, mut progress: impl FnMut(Progress)) -> Result<Pr
     for (trial, observed) in trials.iter_mut().zip(observations) {
         trial.observed = observed;
     }
-    Ok(Proof { pods: pods.iter().map(|pod| pod.name.clone()).collect(), trials, untried })
-}
-
-/// The protocol as the lab speaks it; none where it has no sockets for it.
-fn spoken(protocol: model::Protocol) -> Option<Protocol> {
-    match protocol {
-        model::Protocol::Tcp => Some(Protocol::Tcp),
-        model::Protocol::Udp => Some(Protocol::Udp),
-        model::Protocol::Sctp => None,
-    }
+    Ok(Proof { pods: pods.iter().map(|pod| pod.name.clone()).collect(), trials })
 }
 
 /// Writes the cluster down, as a directory that nobody but the agent sees, and waits until the agent enforces it.
@@ -180,15 +167,8 @@ fn plan(cluster: &Cluster, pods: &[&Pod], ports: &[(Protocol, u16)]) -> (Vec<Tri
             for (protocol, port) in ports {
                 for address in &to.addresses {
                     let source = from.addresses.iter().find(|source| source.is_ipv4() == address.is_ipv4());
-                    let flow = Flow {
-                        from: Endpoint::pod(from, source.copied()),
-                        to: Endpoint::pod(to, Some(*address)),
-                        protocol: match protocol {
-                            Protocol::Tcp => model::Protocol::Tcp,
-                            Protocol::Udp => model::Protocol::Udp,
-                        },
-                        port: *port,
-                    };
+                    let (from_end, to_end) = (Endpoint::pod(from, source.copied()), Endpoint::pod(to, Some(*address)));
+                    let flow = Flow::new(from_end, to_end, (*protocol).into(), *port);
                     let predicted = verdict::judge(cluster, &flow).is_allowed();
                     probes.push(Probe {
                         from: from.name.to_string(),

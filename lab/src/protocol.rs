@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use policy_compiler::model;
 use serde::{Deserialize, Serialize};
 
-/// A transport protocol. SCTP is absent: few kernels have its sockets.
+/// A transport protocol: how the lab asks and is answered by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Protocol {
@@ -12,6 +13,8 @@ pub enum Protocol {
     Tcp,
     /// Sends a datagram, and awaits its echo.
     Udp,
+    /// Sends an INIT, and awaits its INIT ACK; no SCTP stack is needed.
+    Sctp,
 }
 
 impl fmt::Display for Protocol {
@@ -19,6 +22,27 @@ impl fmt::Display for Protocol {
         formatter.write_str(match self {
             Protocol::Tcp => "TCP",
             Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
         })
+    }
+}
+
+impl From<model::Protocol> for Protocol {
+    fn from(protocol: model::Protocol) -> Self {
+        match protocol {
+            model::Protocol::Tcp => Self::Tcp,
+            model::Protocol::Udp => Self::Udp,
+            model::Protocol::Sctp => Self::Sctp,
+        }
+    }
+}
+
+impl From<Protocol> for model::Protocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::Tcp,
+            Protocol::Udp => Self::Udp,
+            Protocol::Sctp => Self::Sctp,
+        }
     }
 }

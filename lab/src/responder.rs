@@ -14,7 +14,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{LabError, Namespace, Protocol, Reactor};
+use crate::{LabError, Namespace, Protocol, Reactor, sctp};
 
 /// A burst of probes to one port must never wait for a place in the queue.
 const BACKLOG: u32 = 1024;
@@ -26,18 +26,23 @@ pub struct Responder(Vec<AbortHandle>);
 enum Socket {
     Tcp(TcpSocket),
     Udp(StdUdpSocket),
+    Sctp(sctp::Listener),
 }
 
 impl Responder {
     /// Listens on the ports of a pod. It presents itself by the name of the namespace.
     pub fn start(reactor: &Reactor, pod: &Namespace, ports: &[(Protocol, u16)]) -> Result<Self, LabError> {
         let error = |protocol, port, source| LabError::Listen { pod: pod.name().into(), protocol, port, source };
+        let (sctp, mut bound): (Vec<_>, Vec<_>) = ports.iter().partition(|(protocol, _)| *protocol == Protocol::Sctp);
+        // One listener hears all of them.
+        bound.extend(sctp.first());
+        let sctp: Arc<[u16]> = sctp.into_iter().map(|(_, port)| port).collect();
         let bind = |&(protocol, port)| {
-            Socket::bind(protocol, port)
+            Socket::bind(protocol, port, &sctp)
                 .map(|socket| (protocol, port, socket))
                 .map_err(|source| error(protocol, port, source))
         };
-        let sockets = pod.run(|| ports.iter().map(bind).collect::<Result<Vec<_>, _>>())??;
+        let sockets = pod.run(|| bound.iter().map(bind).collect::<Result<Vec<_>, _>>())??;
 
         let greeting: Arc<str> = greeting(pod.name()).into();
         let _context = reactor.handle().enter();
@@ -62,7 +67,7 @@ pub(crate) fn greeting(pod: &str) -> String {
 }
 
 impl Socket {
-    fn bind(protocol: Protocol, port: u16) -> io::Result<Self> {
+    fn bind(protocol: Protocol, port: u16, sctp: &Arc<[u16]>) -> io::Result<Self> {
         // Takes IPv4 as well, as long as net.ipv6.bindv6only is off, which it is in a new namespace.
         let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         match protocol {
@@ -77,6 +82,7 @@ impl Socket {
                 socket.set_nonblocking(true)?;
                 Ok(Self::Udp(socket))
             }
+            Protocol::Sctp => sctp::Listener::bind(sctp.clone()).map(Self::Sctp),
         }
     }
 
@@ -84,6 +90,7 @@ impl Socket {
         let task = match self {
             Self::Tcp(socket) => reactor.handle().spawn(serve_tcp(socket.listen(BACKLOG)?, greeting)),
             Self::Udp(socket) => reactor.handle().spawn(serve_udp(UdpSocket::from_std(socket)?, greeting)),
+            Self::Sctp(listener) => reactor.handle().spawn(listener.serve(greeting)?),
         };
         Ok(task.abort_handle())
     }

@@ -9,8 +9,8 @@ use nix::{
 
 use crate::LabError;
 
-/// CAP_NET_ADMIN and CAP_SYS_ADMIN.
-const NEEDED: u64 = 1 << 12 | 1 << 21;
+/// CAP_NET_ADMIN, CAP_NET_RAW and CAP_SYS_ADMIN.
+const NEEDED: u64 = 1 << 12 | 1 << 13 | 1 << 21;
 
 /// Enters a user namespace as its root, unless the process already may make network namespaces.
 ///

@@ -7,6 +7,7 @@ use std::{
 
 use lab::{Expectation, Lab, LabError, LabSpec, Observed, PodSpec, Probe, Protocol, requirements, user};
 
+const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
 const NOBODY: u32 = 65_534;
 const STAGE: &str = "PODWALL_LAB_TEST_STAGE";
 
@@ -40,13 +41,13 @@ fn a_user_builds_a_lab() -> Result {
     let pod = |id: &str| PodSpec {
         id: id.into(),
         node: "node".into(),
-        ports: vec![(Protocol::Tcp, 80), (Protocol::Udp, 80)],
+        ports: PROTOCOLS.map(|protocol| (protocol, 80)).into(),
     };
     let lab = Lab::build(&LabSpec { nodes: vec!["node".into()], pods: vec![pod("a/a"), pod("a/b")] })?;
     for &to in lab.addresses("a/b")? {
         let probe = |protocol| Probe { from: "a/a".into(), to, protocol, port: 80, expectation: Expectation::Allowed };
-        let observed = lab.probe_all(&[probe(Protocol::Tcp), probe(Protocol::Udp)], |_, _| {})?;
-        assert_eq!(observed, [Observed::Allowed, Observed::Allowed]);
+        let observed = lab.probe_all(&PROTOCOLS.map(probe), |_, _| {})?;
+        assert_eq!(observed, [const { Observed::Allowed }; 3]);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ruleset::{Chain, Element, Name, Rule, Set, SetShape, Statement, Table, Verdict};
+use crate::ruleset::{Chain, Element, Name, Rule, Set, Table};
 
 /// The difference between two tables of one name. Deletions belong in a later transaction than the rest: a packet on
 /// its way may still hold what nothing refers to any more (invariant 5).
@@ -111,37 +111,4 @@ impl Delta {
             }
         }
     }
-
-    /// Whether some connection that `old` allowed may be one that is now denied, so that live connections have to be
-    /// judged again. Errs towards yes: judging an allowed connection again only costs its next packet a little.
-    pub fn tightens(&self, old: &Table) -> bool {
-        self.chains.iter().any(|(name, change)| match change {
-            ChainChange::Create(_) | ChainChange::Delete => false, // of no effect until something leads there, or after
-            ChainChange::Rewrite(rules) => old.chains.get(name).is_none_or(|before| !only_adds_allows(before, rules)),
-        }) || self.sets.iter().any(|(name, change)| match change {
-            SetChange::Create(_) | SetChange::Delete => false,
-            SetChange::Edit { remove, add } => match old.sets.get(name).map(|set| set.shape) {
-                // A map's new answer may lead into isolation; a pod that only goes takes its connections with it.
-                Some(SetShape::Verdicts) => add.iter().any(|element| element.verdict.as_ref().is_some_and(isolates)),
-                Some(SetShape::CountedAddresses | SetShape::AddressPairs) => false,
-                Some(SetShape::Addresses | SetShape::Ranges | SetShape::AddressPorts) | None => !remove.is_empty(),
-            },
-        })
-    }
-}
-
-/// Whether a chain still has every rule that it had, in order, and more that end in something other than a drop.
-fn only_adds_allows(before: &Chain, rules: &[Rule]) -> bool {
-    let mut kept = before.rules.iter().peekable();
-    let added_allow = |rule: &Rule| {
-        !rule.statements.iter().any(|s| matches!(s, Statement::Verdict(Verdict::Drop) | Statement::Reject(_)))
-    };
-    rules.iter().all(|rule| kept.next_if(|before| before.statements == rule.statements).is_some() || added_allow(rule))
-        && kept.next().is_none()
-}
-
-/// Whether a dispatch verdict leads to a chain that may deny. An unisolated pod's verdicts are `return` and a chain
-/// that every allowed packet passes; an isolated one's lead to its own chain.
-fn isolates(verdict: &Verdict) -> bool {
-    verdict.chain().is_some_and(|chain| crate::plan::is_pod_chain(chain))
 }

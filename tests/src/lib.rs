@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod random;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

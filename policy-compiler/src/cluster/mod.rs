@@ -81,13 +81,13 @@ impl Cluster {
     }
 
     /// The selectable pod that each address belongs to. For a moment two pods may claim one: a finished pod's address
-    /// is free (rule 124), and of two others the one that is not terminating has it (rule 129).
+    /// is free (rule 124), and of two others one that is not terminating has it (rule 129).
     pub fn address_owners(&self) -> BTreeMap<IpAddr, &Pod> {
         let mut owners: BTreeMap<IpAddr, &Pod> = BTreeMap::new();
         for pod in self.pods().filter(|pod| pod.is_selectable()) {
             for address in &pod.addresses {
                 let owner = owners.entry(*address).or_insert(pod);
-                if (owner.terminating, &owner.uid) > (pod.terminating, &pod.uid) {
+                if (owner.terminating, &owner.name) > (pod.terminating, &pod.name) {
                     *owner = pod;
                 }
             }

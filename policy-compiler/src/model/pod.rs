@@ -67,7 +67,7 @@ impl Pod {
 }
 
 /// One entry of a container's `ports`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ContainerPort {
     /// What named ports of policies refer to.
     pub name: Option<Arc<str>>,

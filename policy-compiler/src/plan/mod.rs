@@ -4,24 +4,27 @@
 //! current generation; all others go through the dispatch of the sender's egress, then that of the receiver's ingress.
 //! A dispatch map answers by pod address: an isolated pod has a chain of its own, which leads to the chain of its
 //! policies; pods with the same policies share that one. Rules there look into sets of peers, blocks and named ports.
+//!
+//! There is one way in which a plan comes about: a [`LivePlan`] follows objects. [`compile`] loads a whole cluster into
+//! one and takes the result.
 
-mod index;
+mod ledger;
+mod live;
 mod names;
+mod needs;
+mod peers;
+mod pods;
+mod policies;
 mod policy_set;
 mod settings;
 mod skeleton;
 
-pub use names::is_pod as is_pod_chain;
+pub use live::LivePlan;
 pub use settings::{Denial, DropLog, Generation, MarkMask, MarkMaskError, Settings, UnknownPods};
-pub use skeleton::stamp;
 
-use std::collections::BTreeMap;
-
-use crate::cidr::Family;
 use crate::cluster::Cluster;
-use crate::model::{Direction, ObjectName, Pod, Policy};
-use crate::ruleset::{Chain, Element, Key, Rule, Statement, Table, Verdict};
-use index::{IndexedPod, PodIndex, PolicyIndex};
+use crate::model::ObjectName;
+use crate::ruleset::Table;
 
 /// One node's table, and what is worth knowing about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,76 +48,10 @@ pub struct PlannedPod {
     pub egress: Vec<ObjectName>,
 }
 
-/// Compiles a node's plan. The cost grows with the node's pods, the policies that select them and the pods that those
-/// name as peers, not with all pods times all policies.
+/// Compiles a node's plan. The cost grows with the number of pods, and with the policies that select the node's own;
+/// not with all pods times all policies.
 pub fn compile(cluster: &Cluster, node: &str, settings: &Settings, generation: Generation) -> NodePlan {
-    let is_local = |pod: &Pod| pod.node.as_deref() == Some(node);
-    let pods = PodIndex::new(cluster);
-    let policies = PolicyIndex::new(cluster);
-    let mut table = skeleton::table(settings, generation);
-    let mut writer = policy_set::Writer { pods: &pods, is_local: &is_local, sets: BTreeMap::new() };
-    let mut planned = Vec::new();
-
-    for local in pods.pods.iter().filter(|local| is_local(local.pod)) {
-        let selecting = policies.of(local.pod);
-        for direction in Direction::BOTH {
-            let isolating: Vec<&Policy> =
-                selecting.iter().copied().filter(|policy| policy.rules(direction).is_some()).collect();
-            add_pod(&mut table, &mut writer, direction, local, &isolating);
-        }
-        let isolating = |direction: Direction| {
-            selecting
-                .iter()
-                .filter(|policy| policy.rules(direction).is_some())
-                .map(|policy| policy.name.clone())
-                .collect()
-        };
-        planned.push(PlannedPod {
-            name: local.pod.name.clone(),
-            ingress: isolating(Direction::Ingress),
-            egress: isolating(Direction::Egress),
-        });
-    }
-    table.sets.append(&mut writer.sets);
-
-    let waiting = |pod: &&Pod| is_local(pod) && pod.is_selectable() && pod.addresses.is_empty();
-    let pending = cluster.pods().filter(waiting).map(|pod| pod.name.clone()).collect();
-    NodePlan { table, pods: planned, pending }
-}
-
-/// Enters a pod into one direction's dispatch, isolated where there are policies for it (invariant 2).
-fn add_pod(
-    table: &mut Table,
-    writer: &mut policy_set::Writer<'_>,
-    direction: Direction,
-    local: &IndexedPod<'_>,
-    isolating: &[&Policy],
-) {
-    let name = &local.pod.name;
-    let verdict = if isolating.is_empty() {
-        skeleton::allowed(direction)
-    } else {
-        let policy_names = isolating.iter().map(|policy| &*policy.name.name);
-        let shared = names::policy_set(direction, &name.namespace, policy_names);
-        if !table.chains.contains_key(&shared) {
-            table.chains.insert(shared.clone(), writer.chain(direction, &name.namespace, isolating));
-        }
-        let chain = names::pod(direction, name);
-        let rules = vec![Rule::new([Statement::Counter, Statement::Verdict(Verdict::Goto(shared))])];
-        table.chains.insert(chain.clone(), Chain::new(format!("{direction} of pod {name}"), rules));
-        Verdict::Goto(chain)
-    };
-    for address in &local.addresses {
-        let family = Family::of(*address);
-        let mut insert = |set, element| {
-            if let Some(set) = table.sets.get_mut(&set) {
-                set.elements.insert(element);
-            }
-        };
-        insert(names::dispatch_map(direction, family), Element::verdict(*address, verdict.clone()));
-        if !isolating.is_empty() {
-            insert(names::self_pairs(family), Element::new(Key::Pair(*address)));
-            insert(names::denied_counters(direction, family), Element::new(Key::Address(*address)));
-        }
-    }
+    let mut live = LivePlan::new(node, settings.clone(), generation);
+    live.load(cluster);
+    live.into_plan()
 }

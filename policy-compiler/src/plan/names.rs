@@ -49,7 +49,7 @@ pub(super) fn pod(direction: Direction, pod: &ObjectName) -> Name {
 }
 
 /// Whether a chain is an isolated pod's.
-pub fn is_pod(chain: &str) -> bool {
+pub(super) fn is_pod(chain: &str) -> bool {
     chain.starts_with("pod_")
 }
 

@@ -1,54 +1,53 @@
-//! The chain that pods with the same policies share, and the sets that its rules look into.
+//! The chain that pods with the same policies share.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::index::{PodIndex, of_family, peer_text};
+use super::needs::Need;
+use super::peers::PeerKey;
 use super::{names, skeleton};
 use crate::cidr::Family;
-use crate::model::{Direction, IpBlock, NamespaceScope, Peer, Policy, PolicyPort, PortMatch, Protocol};
-use crate::ruleset::{Chain, Element, Key, LookupKey, Name, PortRange, Rule, Set, SetShape, Statement, Verdict};
-use crate::selector::Selector;
-
-/// Builds policy set chains, and each set that they need once.
-pub(super) struct Writer<'c> {
-    pub(super) pods: &'c PodIndex<'c>,
-    /// Whether a pod is one of the node's own.
-    pub(super) is_local: &'c dyn Fn(&crate::model::Pod) -> bool,
-    pub(super) sets: BTreeMap<Name, Set>,
-}
+use crate::model::{self, Direction, Peer, Policy, PolicyPort, PortMatch, Protocol};
+use crate::ruleset::{Chain, LookupKey, PortRange, Rule, Statement, Verdict};
 
 /// A condition of a rule, and the family that it ties the rule to.
 type Condition = (Option<Family>, Statement);
 
-impl Writer<'_> {
-    /// The chain for one direction of all pods of `namespace` that exactly these policies select.
-    pub(super) fn chain(&mut self, direction: Direction, namespace: &str, policies: &[&Policy]) -> Chain {
-        let mut rules = Vec::new();
-        for policy in policies {
-            for (number, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
-                let comment = format!("{} {direction}[{number}]", policy.name);
-                for statements in self.conditions(direction, namespace, rule) {
-                    let verdict = Statement::Verdict(skeleton::allowed(direction));
-                    let statements: Vec<_> = statements.into_iter().chain([verdict]).collect();
-                    rules.push(Rule::new(statements).comment(&comment));
-                }
+/// The chain for one direction of all pods of a namespace that exactly these policies select, and what it looks up.
+pub(super) fn chain(direction: Direction, namespace: &Arc<str>, policies: &[&Policy]) -> (Chain, BTreeSet<Need>) {
+    let mut writer = Writer { direction, namespace, needs: BTreeSet::new() };
+    let mut rules = Vec::new();
+    for policy in policies {
+        for (number, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
+            let comment = format!("{} {direction}[{number}]", policy.name);
+            for mut statements in writer.conditions(rule) {
+                statements.push(Statement::Verdict(skeleton::allowed(direction)));
+                rules.push(Rule::new(statements).comment(&comment));
             }
         }
-        rules.push(Rule::new([Statement::Verdict(Verdict::Goto(names::deny(direction)))]));
-        Chain::new(describe(direction, namespace, policies), rules)
     }
+    rules.push(Rule::new([Statement::Verdict(Verdict::Goto(names::deny(direction)))]));
+    let list: Vec<&str> = policies.iter().map(|policy| &*policy.name.name).collect();
+    (Chain::new(format!("{direction} of {namespace}: {}", list.join(" ")), rules), writer.needs)
+}
 
+struct Writer<'p> {
+    direction: Direction,
+    namespace: &'p Arc<str>,
+    needs: BTreeSet<Need>,
+}
+
+impl Writer<'_> {
     /// Every combination of a port condition and a peer condition of one rule (rules 25, 26), ports first: comparing a
     /// port is cheaper than looking a peer up.
-    fn conditions(&mut self, direction: Direction, own: &str, rule: &crate::model::Rule) -> Vec<Vec<Statement>> {
-        let ports = match &rule.ports {
+    fn conditions(&mut self, rule: &model::Rule) -> Vec<Vec<Statement>> {
+        let ports: Vec<Option<Condition>> = match &rule.ports {
             None => vec![None],
-            Some(ports) => self.ports(direction, ports).into_iter().map(Some).collect(),
+            Some(ports) => self.ports(ports).into_iter().map(Some).collect(),
         };
         let peers: Vec<Option<Condition>> = match &rule.peers {
             None => vec![None],
-            Some(peers) => peers.iter().flat_map(|peer| self.peer(direction, own, peer)).map(Some).collect(),
+            Some(peers) => peers.iter().flat_map(|peer| self.peer(peer)).map(Some).collect(),
         };
         let mut all = Vec::with_capacity(ports.len() * peers.len());
         for port in &ports {
@@ -63,7 +62,7 @@ impl Writer<'_> {
     }
 
     /// Numbers and whole protocols become one condition a protocol, names one each and family.
-    fn ports(&mut self, direction: Direction, ports: &[PolicyPort]) -> Vec<Condition> {
+    fn ports(&mut self, ports: &[PolicyPort]) -> Vec<Condition> {
         let mut conditions = Vec::new();
         for protocol in Protocol::ALL {
             let of_protocol = || ports.iter().filter(|port| port.protocol == protocol).map(|port| &port.ports);
@@ -78,91 +77,36 @@ impl Writer<'_> {
             if !ranges.is_empty() {
                 conditions.push((None, Statement::DestinationPort { protocol, ports: ranges }));
             }
-            for name in of_protocol().filter_map(|ports| match ports {
-                PortMatch::Named(name) => Some(name),
-                PortMatch::All | PortMatch::Range(..) => None,
-            }) {
-                for family in Family::BOTH {
-                    let set = self.named_port(direction, name, protocol, family);
-                    conditions
-                        .push((Some(family), Statement::Lookup { key: LookupKey::DestinationAndPort(family), set }));
-                }
+            let names: BTreeSet<&Arc<str>> = of_protocol()
+                .filter_map(|ports| match ports {
+                    PortMatch::Named(name) => Some(name),
+                    PortMatch::All | PortMatch::Range(..) => None,
+                })
+                .collect();
+            for name in names {
+                let need = Need::Port(self.direction, name.clone(), protocol);
+                conditions.extend(self.look_up(need, LookupKey::DestinationAndPort));
             }
         }
         conditions
     }
 
-    fn peer(&mut self, direction: Direction, own: &str, peer: &Peer) -> Vec<Condition> {
-        let key = |family| match direction {
-            Direction::Ingress => LookupKey::Source(family),
-            Direction::Egress => LookupKey::Destination(family),
+    fn peer(&mut self, peer: &Peer) -> Vec<Condition> {
+        let need = match peer {
+            Peer::Block(block) => Need::Block(block.clone()),
+            Peer::Pods { namespaces, pods } => Need::Peer(PeerKey::new(self.namespace, namespaces, pods)),
         };
-        let lookup = |family, set| (Some(family), Statement::Lookup { key: key(family), set });
-        match peer {
-            Peer::Block(block) => {
-                let family = block.cidr.family();
-                vec![lookup(family, self.block(block))]
-            }
-            Peer::Pods { namespaces, pods } => {
-                self.selected(own, namespaces, pods).map(|(family, set)| lookup(family, set)).into()
-            }
+        match self.direction {
+            Direction::Ingress => self.look_up(need, LookupKey::Source),
+            Direction::Egress => self.look_up(need, LookupKey::Destination),
         }
     }
 
-    /// Sets of the pods that a peer selects, shared by all rules that select the same way.
-    fn selected(&mut self, own: &str, scope: &NamespaceScope, pods: &Selector) -> [(Family, Name); 2] {
-        // Words could be made ambiguous by odd label values; the debug form quotes them.
-        let identity = match scope {
-            NamespaceScope::Own => format!("{own:?} {pods:?}"),
-            NamespaceScope::Matching(namespaces) => format!("{namespaces:?} {pods:?}"),
-        };
-        let names = Family::BOTH.map(|family| (family, names::peer(&identity, family)));
-        if !self.sets.contains_key(&names[0].1) {
-            let text = peer_text(own, scope, pods);
-            let selected = self.pods.select(own, scope, pods);
-            for (family, name) in &names {
-                let mut set = Set::new(SetShape::Addresses, *family, &text);
-                let addresses = of_family(selected.iter().copied(), *family);
-                set.elements = addresses.into_iter().map(|address| Element::new(Key::Address(address))).collect();
-                self.sets.insert(name.clone(), set);
-            }
-        }
-        names
-    }
-
-    fn block(&mut self, block: &IpBlock) -> Name {
-        let text = block.to_string();
-        let family = block.cidr.family();
-        let name = names::block(&text, family);
-        if let Entry::Vacant(vacant) = self.sets.entry(name.clone()) {
-            let set = vacant.insert(Set::new(SetShape::Ranges, family, &text));
-            set.elements = block.ranges().into_iter().map(|range| Element::new(Key::Range(range))).collect();
-        }
-        name
-    }
-
-    /// Addresses with the number that a port's name has there. A packet's destination is the subject itself for
-    /// ingress, so the node's own pods will do; for egress it is any pod of the cluster (rule 67).
-    fn named_port(&mut self, direction: Direction, name: &str, protocol: Protocol, family: Family) -> Name {
-        let set_name = names::port(direction, name, protocol, family);
-        if let Entry::Vacant(vacant) = self.sets.entry(set_name.clone()) {
-            let whose = match direction {
-                Direction::Ingress => "this node's",
-                Direction::Egress => "the cluster's",
-            };
-            let comment = format!("{whose} pods that call a {protocol} port {name}");
-            let set = vacant.insert(Set::new(SetShape::AddressPorts, family, comment));
-            for found in &self.pods.pods {
-                if direction == Direction::Ingress && !(self.is_local)(found.pod) {
-                    continue;
-                }
-                for number in found.pod.named_ports(name, protocol) {
-                    let addresses = found.addresses.iter().filter(|address| Family::of(**address) == family);
-                    set.elements.extend(addresses.map(|address| Element::new(Key::Port(*address, protocol, number))));
-                }
-            }
-        }
-        set_name
+    fn look_up(&mut self, need: Need, key: impl Fn(Family) -> LookupKey) -> Vec<Condition> {
+        let lookup = |(family, set)| (Some(family), Statement::Lookup { key: key(family), set });
+        let conditions = need.sets().into_iter().map(lookup).collect();
+        self.needs.insert(need);
+        conditions
     }
 }
 
@@ -179,11 +123,6 @@ fn flatten(ranges: impl Iterator<Item = PortRange>) -> Vec<PortRange> {
     })
 }
 
-fn describe(direction: Direction, namespace: &str, policies: &[&Policy]) -> String {
-    let names: Vec<&str> = policies.iter().map(|policy| &*policy.name.name).collect();
-    format!("{direction} of {namespace}: {}", names.join(" "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,17 +130,8 @@ mod tests {
     #[test]
     fn rule_29_overlapping_port_ranges_become_disjoint() {
         let range = |first, last| PortRange { first, last };
-        let flat = flatten(
-            [
-                range(80, 80),
-                range(8000, 8100),
-                range(81, 90),
-                range(8050, 9000),
-                range(65535, 65535),
-                range(65000, 65535),
-            ]
-            .into_iter(),
-        );
+        let ranges = [(80, 80), (8000, 8100), (81, 90), (8050, 9000), (65535, 65535), (65000, 65535)];
+        let flat = flatten(ranges.into_iter().map(|(first, last)| range(first, last)));
         assert_eq!(flat, [range(80, 90), range(8000, 9000), range(65000, 65535)]);
     }
 }

@@ -24,12 +24,12 @@ pub(super) fn table(settings: &Settings, generation: Generation) -> Table {
     }
     add(&mut table, names::FORWARD, base_chain());
     add(&mut table, names::UNKNOWN, unknown_chain(settings));
-    stamp(&mut table, settings.mark_mask, generation);
+    table.chains.extend(stamped_chains(settings.mark_mask, generation));
     table
 }
 
-/// Writes the generation into the two chains that know it (replacing their rules, where they are there already).
-pub fn stamp(table: &mut Table, mask: MarkMask, generation: Generation) {
+/// The two chains that know the generation.
+pub(super) fn stamped_chains(mask: MarkMask, generation: Generation) -> [(Name, Chain); 2] {
     let (mask, value) = (mask.bits(), generation.value(mask));
     let established = Chain::new(
         "packets of known connections: judged again unless stamped with the current generation",
@@ -43,8 +43,7 @@ pub fn stamp(table: &mut Table, mask: MarkMask, generation: Generation) {
         "allowed packets: stamps their connection with the current generation",
         vec![Rule::new([Statement::SetMark { mask, value }]), Rule::new([Statement::Verdict(Verdict::Accept)])],
     );
-    add(table, names::ESTABLISHED, established);
-    add(table, names::ALLOW, allow);
+    [(names::ESTABLISHED.into(), established), (names::ALLOW.into(), allow)]
 }
 
 /// The packet's end that a direction is about.

@@ -1,15 +1,42 @@
-//! Objects as Kubernetes JSON, such as [`crate::manifest`] reads.
+//! Objects as Kubernetes manifests, such as [`crate::manifest`] reads. What is read of them is the same objects again,
+//! but for what only says where they came from: origins and workloads.
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{ContainerPort, Phase, Pod};
+use crate::cidr::Cidr;
+use crate::model::{
+    ContainerPort, Direction, IpBlock, Labels, Namespace, NamespaceScope, Node, Object, Peer, Phase, Pod, Policy,
+    PolicyPort, PortMatch, Rule,
+};
+use crate::selector::{Operator, Selector};
+
+/// Any object.
+pub fn object(object: &Object) -> Value {
+    match object {
+        Object::Namespace(one) => namespace(one),
+        Object::Node(one) => node(one),
+        Object::Pod(one) => pod(one),
+        Object::Policy(one) => policy(one),
+    }
+}
+
+/// A namespace with its labels.
+pub fn namespace(namespace: &Namespace) -> Value {
+    let metadata = json!({"name": &*namespace.name, "labels": labels(&namespace.labels)});
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+}
+
+/// A node, by name.
+pub fn node(node: &Node) -> Value {
+    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": &*node.name}})
+}
 
 /// A pod as the API server would show it, as far as policy looks at it.
 pub fn pod(pod: &Pod) -> Value {
-    let labels: Map<String, Value> = pod.labels.iter().map(|(key, value)| (key.to_owned(), json!(value))).collect();
     let ports: Vec<Value> = pod.ports.iter().map(container_port).collect();
     let addresses: Vec<Value> = pod.addresses.iter().map(|address| json!({"ip": address.to_string()})).collect();
-    let mut metadata = json!({"namespace": &*pod.name.namespace, "name": &*pod.name.name, "labels": labels});
+    let mut metadata =
+        json!({"namespace": &*pod.name.namespace, "name": &*pod.name.name, "labels": labels(&pod.labels)});
     if let Some(uid) = &pod.uid {
         metadata["uid"] = json!(**uid);
     }
@@ -37,4 +64,102 @@ fn container_port(port: &ContainerPort) -> Value {
         value["name"] = json!(**name);
     }
     value
+}
+
+/// A policy with every default written out. One that stands for a policy with mistakes is written as what it comes to:
+/// it isolates and allows nothing (invariant 1).
+pub fn policy(policy: &Policy) -> Value {
+    let directions = Direction::BOTH.into_iter().filter_map(|direction| Some((direction, policy.rules(direction)?)));
+    let types: Vec<&str> = directions.clone().map(|(direction, _)| direction.policy_type()).collect();
+    let mut spec = json!({"podSelector": selector(&policy.subject), "policyTypes": types});
+    for (direction, rules) in directions {
+        spec[direction.section()] = rules.iter().map(|one| rule(direction, one)).collect();
+    }
+    let metadata = json!({"namespace": &*policy.name.namespace, "name": &*policy.name.name});
+    json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec})
+}
+
+/// What is missing stays missing: that is what it means (rules 32, 33).
+fn rule(direction: Direction, rule: &Rule) -> Value {
+    let mut value = json!({});
+    if let Some(peers) = &rule.peers {
+        let list = match direction {
+            Direction::Ingress => "from",
+            Direction::Egress => "to",
+        };
+        value[list] = peers.iter().map(peer).collect();
+    }
+    if let Some(ports) = &rule.ports {
+        value["ports"] = ports.iter().map(policy_port).collect();
+    }
+    value
+}
+
+fn peer(peer: &Peer) -> Value {
+    match peer {
+        Peer::Block(IpBlock { cidr, except }) if except.is_empty() => json!({"ipBlock": {"cidr": cidr.to_string()}}),
+        Peer::Block(IpBlock { cidr, except }) => {
+            let except: Vec<String> = except.iter().map(Cidr::to_string).collect();
+            json!({"ipBlock": {"cidr": cidr.to_string(), "except": except}})
+        }
+        Peer::Pods { namespaces: NamespaceScope::Own, pods } => json!({"podSelector": selector(pods)}),
+        Peer::Pods { namespaces: NamespaceScope::Matching(namespaces), pods } if pods.is_everything() => {
+            json!({"namespaceSelector": selector(namespaces)})
+        }
+        Peer::Pods { namespaces: NamespaceScope::Matching(namespaces), pods } => {
+            json!({"namespaceSelector": selector(namespaces), "podSelector": selector(pods)})
+        }
+    }
+}
+
+fn policy_port(port: &PolicyPort) -> Value {
+    let mut value = json!({"protocol": port.protocol.name()});
+    match &port.ports {
+        PortMatch::All => {}
+        PortMatch::Named(name) => value["port"] = json!(**name),
+        PortMatch::Range(first, last) => {
+            value["port"] = json!(first);
+            if last > first {
+                value["endPort"] = json!(last);
+            }
+        }
+    }
+    value
+}
+
+fn selector(selector: &Selector) -> Value {
+    let (mut equal, mut expressions) = (Map::new(), Vec::new());
+    for requirement in selector.requirements() {
+        let key = &*requirement.key;
+        let (operator, values) = match &requirement.operator {
+            Operator::In(values) => match values.first() {
+                // A key stands once in matchLabels; the others of its requirements are expressions.
+                Some(value) if values.len() == 1 && !equal.contains_key(key) => {
+                    equal.insert(key.to_owned(), json!(**value));
+                    continue;
+                }
+                _ => ("In", Some(values)),
+            },
+            Operator::NotIn(values) => ("NotIn", Some(values)),
+            Operator::Exists => ("Exists", None),
+            Operator::DoesNotExist => ("DoesNotExist", None),
+        };
+        let mut expression = json!({"key": key, "operator": operator});
+        if let Some(values) = values {
+            expression["values"] = values.iter().map(|value| json!(**value)).collect();
+        }
+        expressions.push(expression);
+    }
+    let mut value = json!({});
+    if !equal.is_empty() {
+        value["matchLabels"] = Value::Object(equal);
+    }
+    if !expressions.is_empty() {
+        value["matchExpressions"] = Value::Array(expressions);
+    }
+    value
+}
+
+fn labels(labels: &Labels) -> Value {
+    labels.iter().map(|(key, value)| (key.to_owned(), json!(value))).collect::<Map<_, _>>().into()
 }
