@@ -122,3 +122,52 @@ fn input_that_cannot_be_read_builds_no_lab() {
     let run = run(&["lab", "-f", "-"], "kind: NetworkPolicy\n").expect(2);
     assert_eq!(run.stdout, "");
 }
+
+/// The processes that a process has started, by what their status files say.
+fn children(parent: u32) -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_child = |id: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        status.lines().any(|line| line == format!("PPid:\t{parent}"))
+    };
+    ids.filter(is_child).collect()
+}
+
+#[test]
+fn a_lab_that_is_interrupted_or_killed_leaves_no_process_and_no_link_behind() {
+    use std::time::{Duration, Instant};
+
+    let links = || std::fs::read_to_string("/proc/net/dev").unwrap().lines().count();
+    let before = links();
+    for signal in ["INT", "TERM", "KILL"] {
+        let mut lab = std::process::Command::new(podwall_tests::podwall())
+            .args(["lab", "-f", "fixtures/shop", "-o", "json"])
+            .current_dir(podwall_tests::root())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let is_agent = |id: &u32| {
+            let command = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains("enforce")
+        };
+        let agent = loop {
+            if let Some(agent) = children(lab.id()).into_iter().find(is_agent) {
+                break agent;
+            }
+            assert!(Instant::now() < deadline, "no agent was started");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let kill = std::process::Command::new("kill").args(["-s", signal, &lab.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        assert!(!lab.wait().unwrap().success(), "SIG{signal} came too late");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while std::fs::exists(format!("/proc/{agent}")).unwrap() && is_agent(&agent) {
+            assert!(Instant::now() < deadline, "the agent outlives SIG{signal}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(links(), before, "after SIG{signal}");
+    }
+}

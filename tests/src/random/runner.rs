@@ -12,7 +12,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 pub struct Cases(u32);
 
 impl Cases {
-    /// So many of the whole; `PODWALL_CASES` overrides the whole, and `PODWALL_LONG=1` means ten times as many.
+    /// A suite that usually has `whole` cases gives so many of them to one property. `PODWALL_CASES` overrides the
+    /// whole, otherwise `PODWALL_LONG=1` makes it ten times as large.
     pub fn share(usual: u32, whole: u32) -> Self {
         let asked = env::var("PODWALL_CASES").ok().map(|text| text.parse::<u32>().expect("PODWALL_CASES is a number"));
         let factor = if env::var_os("PODWALL_LONG").is_some_and(|value| value == "1") { 10 } else { 1 };
