@@ -1,5 +1,7 @@
 //! The corpus of the fuzz targets, replayed: what they once found stays found.
 
+#![cfg(test)]
+
 use std::path::{Path, PathBuf};
 
 #[path = "../../fuzz/exercise.rs"]

@@ -1,5 +1,7 @@
 //! Mistakes that other engines make or made, and that this one must not: each by verdict and by plan.
 
+#![cfg(test)]
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -167,10 +169,7 @@ fn trap_empty_section_allows_all() {
 /// Blocks were assumed never to match pods.
 #[test]
 fn trap_block_never_matches_pods() {
-    allowed(
-        &ingress("- from: [{ipBlock: {cidr: 10.0.2.0/24}}]"),
-        "b/v 10.0.2.3 10.0.2.99 -> a/u TCP/80".replace("b/v ", "").as_str(),
-    );
+    allowed(&ingress("- from: [{ipBlock: {cidr: 10.0.2.0/24}}]"), "10.0.2.2 10.0.2.3 10.0.2.99 -> a/u TCP/80");
     denied(&ingress("- from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.0.2.0/24]}}]"), "10.0.2.2 -> a/u TCP/80");
 }
 
@@ -195,7 +194,7 @@ fn trap_host_network_pod_in_sets() {
         .replace("10.0.2.2", "10.1.0.2")
         .replace("fd00::2:2", "fd01::2");
     let cluster = world(&(host.clone() + &ingress_policy("a/p", "- from: [{namespaceSelector: {}}]")));
-    denied(&cluster, "10.1.0.2 fd01::2 -> a/u TCP/80".replace(" fd01::2", "").as_str());
+    denied(&cluster, "10.1.0.2 fd01::2 -> a/u TCP/80");
     let cluster = world(&(host.clone() + &egress_policy("a/p", "- ports: [{port: http}]")));
     denied(&cluster, "a/u -> 10.1.0.2 fd01::2 TCP/80");
     allowed(&world(&(host + &policy("b/p", ""))), "a/u 192.0.2.1 -> 10.1.0.2 TCP/80");

@@ -36,6 +36,12 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie below the root")
 }
 
+/// A number that the environment sets for the suites.
+pub fn setting(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, is {text}")))
+}
+
 /// A fixture, by its path below `fixtures`.
 pub fn fixture(path: &str) -> PathBuf {
     root().join("fixtures").join(path)

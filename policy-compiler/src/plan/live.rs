@@ -5,55 +5,36 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::ledger::Ledger;
-use super::needs::{Need, Needs, Use};
+use super::local::{Isolation, LocalPod, PolicySet};
+use super::needs::{Needs, port_elements};
 use super::peers::{PeerId, PeerStore};
-use super::pods::{GroupId, PodId, PodStore};
+use super::pods::{PodId, PodStore};
 use super::policies::PolicyStore;
-use super::{Generation, NodePlan, PlannedPod, Settings, names, policy_set, skeleton};
+use super::{Generation, NodePlan, PlannedPod, Settings, skeleton};
 use crate::cidr::Family;
 use crate::cluster::Cluster;
 use crate::delta::Delta;
-use crate::model::{ContainerPort, Direction, Labels, Object, ObjectId, ObjectName, Pod, Policy};
-use crate::ruleset::{Chain, Element, Key, Name, Rule, Statement, Table, Verdict};
+use crate::model::{Labels, Object, ObjectId, ObjectName, Pod, Policy};
+use crate::ruleset::{Element, Key, Name, Table};
 
 /// One node's plan, kept current. After any sequence of events it is, byte for byte, what [`super::compile`] makes of
 /// the cluster that they lead to.
 #[derive(Debug)]
 pub struct LivePlan {
-    node: Arc<str>,
-    settings: Settings,
-    generation: Generation,
-    ledger: Ledger,
-    pods: PodStore,
-    peers: PeerStore,
-    policies: PolicyStore,
-    needs: Needs,
+    pub(super) node: Arc<str>,
+    pub(super) settings: Settings,
+    pub(super) generation: Generation,
+    pub(super) ledger: Ledger,
+    pub(super) pods: PodStore,
+    pub(super) peers: PeerStore,
+    pub(super) policies: PolicyStore,
+    pub(super) needs: Needs,
     /// The chains of policy sets that some pod of the node has.
-    chains: HashMap<Name, PolicySet>,
-    chains_of: HashMap<ObjectName, BTreeSet<Name>>,
+    pub(super) chains: HashMap<Name, PolicySet>,
+    pub(super) chains_of: HashMap<ObjectName, BTreeSet<Name>>,
     /// The node's own pods that have an address.
-    local: BTreeMap<ObjectName, LocalPod>,
+    pub(super) local: BTreeMap<ObjectName, LocalPod>,
 }
-
-#[derive(Debug)]
-struct PolicySet {
-    direction: Direction,
-    namespace: Arc<str>,
-    policies: Vec<ObjectName>,
-    pods: usize,
-    needs: BTreeSet<Need>,
-}
-
-/// What the table holds for one of the node's pods.
-#[derive(Debug, Default)]
-struct LocalPod {
-    addresses: Vec<IpAddr>,
-    ingress: Isolation,
-    egress: Isolation,
-}
-
-/// The policies that isolate a pod for one direction, and their chain; none where it is not isolated.
-type Isolation = Option<(Name, Vec<ObjectName>)>;
 
 impl LivePlan {
     /// The plan of a node of an empty cluster.
@@ -203,7 +184,7 @@ impl LivePlan {
     ) {
         let now = self.each_owner(addresses, Ledger::insert);
         let all: BTreeSet<ObjectName> = before.into_iter().chain(now).chain(changed).collect();
-        all.iter().for_each(|name| self.refresh(name));
+        self.refresh(&all);
     }
 
     fn each_owner(&mut self, addresses: &BTreeSet<IpAddr>, change: fn(&mut Ledger, &Name, Element)) -> Vec<ObjectName> {
@@ -240,132 +221,6 @@ impl LivePlan {
         _ = self.pods.remove(id);
     }
 
-    /// Brings what the table holds for one pod of the node up to date; nothing for pods of other nodes.
-    fn refresh(&mut self, name: &ObjectName) {
-        let id = self.pods.id(name).filter(|id| self.pods.get(*id).is_some_and(|record| record.local));
-        let addresses: Vec<IpAddr> = id.map(|id| self.pods.owned(id).collect()).unwrap_or_default();
-        let wanted = id.filter(|_| !addresses.is_empty()).and_then(|id| {
-            let group = self.pods.group(self.pods.get(id)?.group)?;
-            let selecting = self.policies.selecting(&group.namespace, &group.labels);
-            let names = |direction| -> Vec<ObjectName> {
-                let isolating = selecting.iter().filter(|policy| policy.rules(direction).is_some());
-                isolating.map(|policy| policy.name.clone()).collect()
-            };
-            Some((names(Direction::Ingress), names(Direction::Egress)))
-        });
-        let Some((ingress, egress)) = wanted else {
-            if let Some(gone) = self.local.remove(name) {
-                self.place(name, &gone, Ledger::remove_element);
-                self.leave(name, Direction::Ingress, gone.ingress);
-                self.leave(name, Direction::Egress, gone.egress);
-            }
-            return;
-        };
-        let now = LocalPod {
-            addresses,
-            ingress: self.enter(name, Direction::Ingress, ingress),
-            egress: self.enter(name, Direction::Egress, egress),
-        };
-        let before = self.local.remove(name);
-        if let Some(before) = &before {
-            self.place(name, before, Ledger::remove_element);
-        }
-        self.place(name, &now, Ledger::insert);
-        // Counted in above, so that what both need has stayed.
-        if let Some(before) = before {
-            for (direction, was, is) in
-                [(Direction::Ingress, before.ingress, &now.ingress), (Direction::Egress, before.egress, &now.egress)]
-            {
-                let stays = is.is_some();
-                match was {
-                    Some((shared, _)) if stays => self.release(&shared),
-                    was => self.leave(name, direction, was),
-                }
-            }
-        }
-        self.local.insert(name.clone(), now);
-    }
-
-    /// Has a pod isolated by these policies, if there are any.
-    fn enter(&mut self, name: &ObjectName, direction: Direction, policies: Vec<ObjectName>) -> Isolation {
-        if policies.is_empty() {
-            return None;
-        }
-        let shared = names::policy_set(direction, &name.namespace, policies.iter().map(|policy| &*policy.name));
-        match self.chains.get_mut(&shared) {
-            Some(set) => set.pods += 1,
-            None => {
-                let set = PolicySet {
-                    direction,
-                    namespace: name.namespace.clone(),
-                    policies: policies.clone(),
-                    pods: 1,
-                    needs: BTreeSet::new(),
-                };
-                for policy in &policies {
-                    self.chains_of.entry(policy.clone()).or_default().insert(shared.clone());
-                }
-                self.chains.insert(shared.clone(), set);
-                self.rebuild(&shared);
-            }
-        }
-        let rules = vec![Rule::new([Statement::Counter, Statement::Verdict(Verdict::Goto(shared.clone()))])];
-        self.ledger.put_chain(&names::pod(direction, name), Chain::new(format!("{direction} of pod {name}"), rules));
-        Some((shared, policies))
-    }
-
-    /// Ends a pod's isolation.
-    fn leave(&mut self, name: &ObjectName, direction: Direction, isolation: Isolation) {
-        if let Some((shared, _)) = isolation {
-            self.ledger.drop_chain(&names::pod(direction, name));
-            self.release(&shared);
-        }
-    }
-
-    fn release(&mut self, shared: &Name) {
-        let Some(set) = self.chains.get_mut(shared) else { return };
-        set.pods -= 1;
-        if set.pods > 0 {
-            return;
-        }
-        let Some(set) = self.chains.remove(shared) else { return };
-        for policy in &set.policies {
-            if let Some(chains) = self.chains_of.get_mut(policy) {
-                chains.remove(shared);
-                if chains.is_empty() {
-                    self.chains_of.remove(policy);
-                }
-            }
-        }
-        self.ledger.drop_chain(shared);
-        set.needs.iter().for_each(|need| self.dispense_with(need));
-    }
-
-    /// Enters a pod's addresses into the dispatch, or takes them out.
-    fn place(&mut self, name: &ObjectName, pod: &LocalPod, change: fn(&mut Ledger, &Name, Element)) {
-        for (direction, isolation) in [(Direction::Ingress, &pod.ingress), (Direction::Egress, &pod.egress)] {
-            let verdict = match isolation {
-                Some(_) => Verdict::Goto(names::pod(direction, name)),
-                None => skeleton::allowed(direction),
-            };
-            for address in &pod.addresses {
-                let family = Family::of(*address);
-                let element = Element::verdict(*address, verdict.clone());
-                change(&mut self.ledger, &names::dispatch_map(direction, family), element);
-                if isolation.is_some() {
-                    let counter = Element::new(Key::Address(*address));
-                    change(&mut self.ledger, &names::denied_counters(direction, family), counter);
-                }
-            }
-        }
-        if pod.ingress.is_some() || pod.egress.is_some() {
-            for address in &pod.addresses {
-                let pair = Element::new(Key::Pair(*address));
-                change(&mut self.ledger, &names::self_pairs(Family::of(*address)), pair);
-            }
-        }
-    }
-
     fn set_policy(&mut self, policy: Policy) {
         let name = policy.name.clone();
         if self.policies.get(&name) == Some(&policy) {
@@ -394,112 +249,12 @@ impl LivePlan {
             let record = self.pods.get(self.pods.id(name)?)?;
             Some(&self.pods.group(record.group)?.labels)
         };
-        let selected: Vec<ObjectName> = in_namespace
+        let selected: BTreeSet<ObjectName> = in_namespace
             .take_while(|name| name.namespace == policy.namespace)
             .filter(|name| labels(name).is_some_and(&selects))
             .cloned()
             .collect();
-        selected.iter().for_each(|name| self.refresh(name));
-    }
-
-    /// Writes the chain of a policy set anew.
-    fn rebuild(&mut self, shared: &Name) {
-        let Some(set) = self.chains.get_mut(shared) else { return };
-        let policies: Vec<&Policy> = set.policies.iter().filter_map(|name| self.policies.get(name)).collect();
-        let (chain, needs) = policy_set::chain(set.direction, &set.namespace, &policies);
-        let before = std::mem::replace(&mut set.needs, needs.clone());
-        if self.ledger.table().chains.get(shared) != Some(&chain) {
-            self.ledger.put_chain(shared, chain);
-        }
-        needs.difference(&before).for_each(|need| self.provide(need));
-        before.difference(&needs).for_each(|need| self.dispense_with(need));
-    }
-
-    /// Counts a need in; the first gets its sets made and filled.
-    fn provide(&mut self, need: &Need) {
-        if let Some(user) = self.needs.get_mut(need) {
-            user.chains += 1;
-            return;
-        }
-        for (family, name) in need.sets() {
-            self.ledger.put_set(&name, need.declare(family));
-        }
-        let peer = match need {
-            Need::Peer(key) => {
-                let selected = self.pods.select(key.own(), &key.scope(), key.pods());
-                let peer = self.peers.add(key.clone());
-                selected.into_iter().for_each(|group| self.attach(peer, group));
-                Some(peer)
-            }
-            Need::Block(_) | Need::Port(..) => None,
-        };
-        self.needs.insert(need.clone(), Use { chains: 1, peer });
-        if let Need::Port(direction, name, protocol) = need {
-            self.fill_port(*direction, name, *protocol);
-        }
-    }
-
-    fn fill_port(&mut self, direction: Direction, name: &Arc<str>, protocol: crate::model::Protocol) {
-        for (id, record) in self.pods.records() {
-            if direction == Direction::Ingress && !record.local {
-                continue;
-            }
-            let numbers =
-                record.ports.iter().filter(|port| port.protocol == protocol && port.name.as_ref() == Some(name));
-            for number in numbers.map(|port| port.number) {
-                for address in self.pods.owned(id) {
-                    let set = names::port(direction, name, protocol, Family::of(address));
-                    self.ledger.insert(&set, Element::new(Key::Port(address, protocol, number)));
-                }
-            }
-        }
-    }
-
-    /// Counts a need out; the last takes its sets along.
-    fn dispense_with(&mut self, need: &Need) {
-        let Some(user) = self.needs.get_mut(need) else { return };
-        user.chains -= 1;
-        if user.chains > 0 {
-            return;
-        }
-        let peer = self.needs.remove(need).and_then(|user| user.peer);
-        if let (Need::Peer(key), Some(peer)) = (need, peer) {
-            for group in self.pods.select(key.own(), &key.scope(), key.pods()) {
-                if let Some(group) = self.pods.group_mut(group) {
-                    group.peers.retain(|other| *other != peer);
-                }
-            }
-            self.peers.remove(peer);
-        }
-        for (_, name) in need.sets() {
-            self.ledger.drop_set(&name);
-        }
-    }
-
-    /// A peer begins to select a group.
-    fn attach(&mut self, peer: PeerId, group: GroupId) {
-        if let Some(group) = self.pods.group_mut(group) {
-            group.peers.push(peer);
-        }
-        self.change_members(peer, group, Ledger::insert);
-    }
-
-    /// A peer selects a group no longer.
-    fn detach(&mut self, peer: PeerId, group: GroupId) {
-        if let Some(group) = self.pods.group_mut(group) {
-            group.peers.retain(|other| *other != peer);
-        }
-        self.change_members(peer, group, Ledger::remove_element);
-    }
-
-    fn change_members(&mut self, peer: PeerId, group: GroupId, change: fn(&mut Ledger, &Name, Element)) {
-        let (Some(peer), Some(group)) = (self.peers.get(peer), self.pods.group(group)) else { return };
-        for member in &group.members {
-            for address in self.pods.owned(*member) {
-                let set = &peer.sets[Family::of(address) as usize];
-                change(&mut self.ledger, set, Element::new(Key::Address(address)));
-            }
-        }
+        self.refresh(&selected);
     }
 
     fn set_namespace(&mut self, name: &Arc<str>, labels: Option<&Labels>) {
@@ -523,23 +278,4 @@ impl LivePlan {
             }
         }
     }
-}
-
-/// What an address adds to the sets of named ports in use.
-fn port_elements(
-    needs: &Needs,
-    ports: &[ContainerPort],
-    local: bool,
-    address: IpAddr,
-) -> impl Iterator<Item = (Name, Element)> {
-    let named = ports.iter().filter_map(|port| Some((port.name.as_ref()?, port)));
-    named.flat_map(move |(name, port)| {
-        let relevant = Direction::BOTH.into_iter().filter(move |direction| *direction == Direction::Egress || local);
-        let needed =
-            relevant.filter(move |direction| needs.contains_key(&Need::Port(*direction, name.clone(), port.protocol)));
-        needed.map(move |direction| {
-            let set = names::port(direction, name, port.protocol, Family::of(address));
-            (set, Element::new(Key::Port(address, port.protocol, port.number)))
-        })
-    })
 }

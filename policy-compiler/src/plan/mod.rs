@@ -10,6 +10,7 @@
 
 mod ledger;
 mod live;
+mod local;
 mod names;
 mod needs;
 mod peers;

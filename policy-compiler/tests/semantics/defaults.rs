@@ -102,13 +102,13 @@ fn rule_012_a_container_port_is_tcp_by_default() {
 
 #[test]
 fn rules_013_and_014_every_namespace_has_its_name_as_a_label() {
-    for (namespace, object) in [("b", "an object without the label"), ("c", "no object")] {
+    // There is an object for b, without the label, and none for c.
+    for namespace in ["b", "c"] {
         let label = format!("kubernetes.io/metadata.name: {namespace}");
         let cluster = ingress(&format!("- from: [{{namespaceSelector: {{matchLabels: {{{label}}}}}}}]"));
         for other in ["a", "b", "c"] {
             crate::common::check(&cluster, &format!("{other}/v -> a/u TCP/80"), other == namespace);
         }
         allowed(&cluster, &format!("{namespace}/w -> a/u UDP/1"));
-        assert!(!object.is_empty());
     }
 }

@@ -11,7 +11,7 @@ mod policies;
 mod runner;
 
 pub use history::{Event, History, history};
-pub use runner::{Cases, run};
+pub use runner::{Cases, run, sample};
 
 use std::collections::BTreeMap;
 use std::fmt;
