@@ -183,7 +183,11 @@ fn ip_block(at: &Field<'_>, cidrs: CidrRules) -> Option<IpBlock> {
     block.finish(Unknown::Refused);
 
     let except = except.iter().flat_map(Field::items).filter_map(|entry| except_of(outer, &entry, cidrs)).collect();
-    Some(IpBlock { cidr: outer?, except })
+    let block = IpBlock { cidr: outer?, except };
+    if block.ranges().is_empty() {
+        at.warn(format_args!("can never match: its excepts leave nothing of {}", block.cidr));
+    }
+    Some(block)
 }
 
 /// Rules 163, 167 and 168.

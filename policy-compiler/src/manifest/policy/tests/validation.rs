@@ -352,6 +352,16 @@ fn rules_167_and_168_oddities_are_warnings_or_errors() {
 }
 
 #[test]
+fn rule_86_a_block_that_its_excepts_use_up_is_warned_of() {
+    let spec = |except| format!("ingress:\n- from:\n  - ipBlock: {{cidr: 10.0.0.0/24, except: [{except}]}}");
+    let complaints = complaints(&spec("10.0.0.0/25, 10.0.0.128/25"));
+    let [warning] = complaints.as_slice() else { panic!("{complaints:?}") };
+    assert!(warning.starts_with("7:") && warning.contains("warning"), "{warning}");
+    assert!(warning.contains("can never match: its excepts leave nothing of 10.0.0.0/24"), "{warning}");
+    assert_eq!(super::complaints(&spec("10.0.0.0/25, 10.0.0.128/26")), [""; 0]);
+}
+
+#[test]
 fn rule_170_unknown_and_duplicate_fields() {
     for (spec, problem) in [
         ("podSelectr: {}", "5:3: podSelectr: unknown field; did you mean podSelector?"),
