@@ -184,7 +184,7 @@ fn ip_block(at: &Field<'_>, cidrs: CidrRules) -> Option<IpBlock> {
 
     let except = except.iter().flat_map(Field::items).filter_map(|entry| except_of(outer, &entry, cidrs)).collect();
     let block = IpBlock { cidr: outer?, except };
-    if block.ranges().is_empty() {
+    if block.ranges().is_empty() && block.except.iter().all(|except| block.cidr.strictly_contains(except)) {
         at.warn(format_args!("can never match: its excepts leave nothing of {}", block.cidr));
     }
     Some(block)
