@@ -69,7 +69,7 @@ pub enum CidrRules {
     Strict,
 }
 
-/// Something that a strict API server refuses and a legacy one accepts (rule 167).
+/// Something odd about a CIDR. But for the spelling, a strict API server refuses it and a legacy one accepts it (rule 167).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CidrOddity {
     /// `10.1.2.3/8`: read as the network it lies in.
@@ -88,6 +88,12 @@ pub enum CidrOddity {
     #[error("is an IPv4-mapped IPv6 block; it means {meant}")]
     Mapped {
         /// The IPv4 block.
+        meant: Cidr,
+    },
+    /// `2001:0DB8::/32`: the one oddity that strict servers accept too.
+    #[error("is not spelt as usual; write {meant}")]
+    Spelling {
+        /// The same block as it is usually spelt.
         meant: Cidr,
     },
 }
@@ -130,9 +136,13 @@ impl Cidr {
             oddities.push(CidrOddity::HostBits { meant });
         }
         match (rules, oddities.first()) {
-            (CidrRules::Strict, Some(oddity)) => Err(CidrError::Odd(*oddity)),
-            _ => Ok((meant, oddities)),
+            (CidrRules::Strict, Some(oddity)) => return Err(CidrError::Odd(*oddity)),
+            (CidrRules::Legacy | CidrRules::Strict, _) => (),
         }
+        if oddities.is_empty() && meant.to_string() != text {
+            oddities.push(CidrOddity::Spelling { meant });
+        }
+        Ok((meant, oddities))
     }
 
     /// One address.
@@ -359,6 +369,16 @@ mod tests {
             assert!(matches!(Cidr::parse(text, CidrRules::Strict), Err(CidrError::Odd(_))), "{text}");
         }
         assert_eq!(Cidr::parse("10.0.0.0/8", CidrRules::Strict).map(|(_, odd)| odd), Ok(vec![]));
+    }
+
+    #[test]
+    fn rule_167_an_unusual_spelling_is_accepted_with_a_warning() {
+        for rules in [CidrRules::Legacy, CidrRules::Strict] {
+            let (cidr, oddities) = Cidr::parse("2001:0DB8:0::/32", rules).unwrap();
+            assert_eq!(cidr.to_string(), "2001:db8::/32");
+            assert_eq!(oddities, [CidrOddity::Spelling { meant: cidr }]);
+            assert_eq!(Cidr::parse("2001:db8::/32", rules).unwrap().1, []);
+        }
     }
 
     #[test]

@@ -282,11 +282,11 @@ fn rules_80_and_83_other_protocols_need_a_rule_without_ports() {
 
 #[test]
 fn rules_109_and_124_to_129_an_address_is_its_live_owners() {
-    let node = Some("n1".into());
+    let on_host = |name, address| Pod { host_network: true, node: Some("n1".into()), ..pod("b", name, address) };
     let terminating = Pod { terminating: true, ..pod("a", "old", "10.0.1.9") };
     let finished = Pod { phase: Phase::Finished, ..pod("a", "done", "10.0.1.8") };
-    let host = Pod { host_network: true, node, ..pod("b", "host", "10.1.0.1") };
-    let gone = Pod { host_network: true, phase: Phase::Finished, ..pod("b", "gone", "10.1.0.9") };
+    let host = on_host("host", "10.1.0.1");
+    let gone = Pod { phase: Phase::Finished, ..on_host("gone", "10.1.0.9") };
     let mut cluster = cluster(vec![]);
     for pod in [terminating, pod("a", "young", "10.0.1.9"), finished, host, gone] {
         drop(cluster.apply(Object::Pod(pod.into())));

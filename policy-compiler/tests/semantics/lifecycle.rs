@@ -192,6 +192,28 @@ fn rule_132_a_block_of_one_family_leaves_the_other_denied() {
 }
 
 #[test]
+fn rule_133_established_connections_are_judged_again_when_a_policy_tightens() {
+    let settings = Settings::default();
+    let table = |rules, generation| plan::compile(&ingress(rules), "n1", &settings, generation).table;
+    let next = Generation::FIRST.next(settings.mark_mask);
+    let opening =
+        Packet::new("10.0.1.2".parse().unwrap(), "10.0.1.1".parse().unwrap(), Payload::Port(Protocol::Tcp, 80));
+    let open = "- ports: [{port: 80}]";
+    let mark = interpret::judge(&table(open, Generation::FIRST), &opening).unwrap().mark;
+    let connection = ConnectionState::Established { reply: false };
+    let later = Packet { connection, mark, ..opening };
+    for (rules, generation, allowed) in [
+        (open, Generation::FIRST, true),
+        (open, next, true),
+        ("[]", next, false),
+        ("- ports: [{port: 81}]", next, false),
+    ] {
+        let outcome = interpret::judge(&table(rules, generation), &later).unwrap();
+        assert_eq!(outcome.is_accepted(), allowed, "{rules}");
+    }
+}
+
+#[test]
 fn rules_134_to_136_replies_pass_and_do_not_let_their_sender_open_anything() {
     let both = policy(
         "a/p",

@@ -1,5 +1,8 @@
 //! Rules 75-83: protocols apart from one another, and those that policies cannot name.
 
+use policy_compiler::interpret::{self, ConnectionState, Packet, Payload};
+use policy_compiler::plan::{self, Generation, Settings};
+
 use crate::common::{allowed, check, denied, egress, ingress};
 
 #[test]
@@ -28,6 +31,19 @@ fn rule_080_other_protocols_are_denied_to_isolated_pods_unless_a_rule_has_no_por
         denied(&egress(&format!("- ports: [{ports}]")), "a/u -> b/v 192.0.2.1 ICMP PROTOCOL/47");
     }
     allowed(&ingress("[]"), "b/v -> a/v ICMP");
+}
+
+#[test]
+fn rules_081_and_082_neighbour_discovery_and_errors_about_connections_pass() {
+    let cluster = ingress("[]");
+    denied(&cluster, "fd00::1:2 -> fd00::1:1 ICMP");
+    let table = plan::compile(&cluster, "n1", &Settings::default(), Generation::FIRST).table;
+    let (from, to) = ("fd00::1:2".parse().unwrap(), "fd00::1:1".parse().unwrap());
+    let discovery = Packet::new(from, to, Payload::NeighbourDiscovery);
+    let error = Packet { connection: ConnectionState::Related, ..Packet::new(from, to, Payload::Other) };
+    for packet in [discovery, error] {
+        assert!(interpret::judge(&table, &packet).unwrap().is_accepted(), "{packet:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::{external_address, node_address, pod_address};
 
-pub(super) fn block() -> impl Strategy<Value = IpBlock> {
+/// An ipBlock as the API server takes it.
+pub fn block() -> impl Strategy<Value = IpBlock> {
     let family = prop_oneof![3 => Just(Family::V4), 2 => Just(Family::V6)];
     family.prop_flat_map(|family| {
         let excepts = prop::collection::vec(cidr(family), 0..=4);

@@ -142,15 +142,16 @@ fn changed(object: Object, field: u8, donors: Donors) -> Object {
     match object {
         Object::Pod(mut pod) => {
             let donor = donors.pod;
-            match field % 8 {
-                0 => pod.labels = donor.labels,
-                1 => pod.addresses = donor.addresses,
-                2 => pod.ports = donor.ports,
-                3 => pod.node = donor.node,
-                4 => (pod.phase, pod.terminating) = (donor.phase, donor.terminating),
-                5 => pod.uid = donor.uid,
+            match field % 10 {
+                0 | 1 => pod.labels = donor.labels,
+                2 => pod.addresses = donor.addresses,
+                3 => pod.ports = donor.ports,
+                4 => pod.node = donor.node,
+                5 => pod.phase = donor.phase,
+                6 => pod.terminating = !pod.terminating,
+                7 => pod.uid = donor.uid,
                 // A pod cannot change its network, but one with its name may have another.
-                6 => (pod.host_network, pod.addresses) = (donor.host_network, donor.addresses),
+                8 => (pod.host_network, pod.addresses) = (donor.host_network, donor.addresses),
                 _ => (),
             }
             Object::Pod(pod)
@@ -167,7 +168,7 @@ fn changed(object: Object, field: u8, donors: Donors) -> Object {
             Object::Policy(policy)
         }
         Object::Namespace(mut namespace) => {
-            if field % 4 > 0 {
+            if field < 192 {
                 namespace = Namespace::new(namespace.name, &donors.namespace.labels);
             }
             Object::Namespace(namespace)

@@ -14,7 +14,8 @@ const KEYS: [&str; 3] = ["app", "tier", "example.com/role"];
 /// Values are compared exactly, case included (rule 49).
 const VALUES: [&str; 4] = ["a", "b", "", "A"];
 
-pub(super) fn labels() -> impl Strategy<Value = Labels> {
+/// The labels of a pod or namespace.
+pub fn labels() -> impl Strategy<Value = Labels> {
     prop::collection::vec((select(&KEYS[..]), value()), 0..=3).prop_map(Labels::from_iter)
 }
 
@@ -23,7 +24,7 @@ fn value() -> impl Strategy<Value = &'static str> {
 }
 
 /// A selector of pods. Contradictions come up by themselves (rule 52).
-pub(super) fn pods() -> impl Strategy<Value = Selector> {
+pub fn pods() -> impl Strategy<Value = Selector> {
     selector(requirement())
 }
 

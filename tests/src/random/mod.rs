@@ -10,7 +10,9 @@ mod pods;
 mod policies;
 mod runner;
 
+pub use blocks::block;
 pub use history::{Event, History, history};
+pub use labels::{labels, pods as selector};
 pub use runner::{Cases, run, sample};
 
 use std::collections::BTreeMap;

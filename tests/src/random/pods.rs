@@ -46,7 +46,7 @@ pub(super) fn pod(ports: &'static [u16]) -> impl Strategy<Value = Pod> {
         2 => Just(&[Family::V4][..]),
         2 => Just(&[Family::V6][..]),
     ];
-    let claimed = prop::option::weighted(0.15, 0..NAMES.len());
+    let claimed = prop::option::weighted(0.2, 0..NAMES.len());
     let uid = prop_oneof![2 => Just(None), 1 => Just(Some("1")), 1 => Just(Some("2"))];
     let ports = prop::collection::vec(container_port(ports), 0..=3);
     (name(), state, node(), families, claimed, labels::labels(), uid, ports).prop_map(

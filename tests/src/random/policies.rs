@@ -7,7 +7,7 @@ use proptest::sample::select;
 use super::{blocks, labels, object_name, pods};
 
 /// Chains are called after these, joined.
-const NAMES: [&str; 5] = ["p", "q", "p-q", "p.q", "deny-all"];
+const NAMES: [&str; 4] = ["p", "q", "p-q", "p.q"];
 
 pub(super) fn name() -> impl Strategy<Value = ObjectName> {
     object_name(&NAMES)

@@ -3,9 +3,8 @@
 //!
 //! `PODWALL_CASES` says how many clusters, `PODWALL_LONG=1` ten times as many, `PODWALL_SEED` which.
 
-#![allow(unreachable_pub, missing_docs)]
-
 mod flows;
+mod shared;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ const STEPS: usize = 4;
 
 #[test]
 fn rules_15_to_109_a_plan_does_what_the_policies_say() {
-    let (cases, tally) = (Cases::share(16_000, CASES), Tally::default());
+    let (cases, tally) = (Cases::share(17_000, CASES), Tally::default());
     random::run(
         cases,
         || random::cluster(&Size::JUDGED),
@@ -120,7 +119,7 @@ fn is_judged_by_its_state(table: &Table, new: &Packet) -> Result<(), TestCaseErr
 
 #[test]
 fn rules_110_to_131_a_plan_that_follows_events_is_the_plan_of_where_they_lead() {
-    let (cases, tally) = (Cases::share(4_000, CASES), Tally::default());
+    let (cases, tally) = (Cases::share(3_000, CASES), Tally::default());
     random::run(cases, || random::history(&Size::JUDGED, STEPS), |history| follows(&history, &tally));
     tally.expect_both(cases);
 }
@@ -190,6 +189,9 @@ impl Follower {
 
 /// Connections keep what they are stamped with where nothing tightens, so nothing that was allowed may be denied now.
 fn denies_nothing_new(before: &Table, now: &Table, cluster: &Cluster) -> Result<(), TestCaseError> {
+    if before == now {
+        return Ok(());
+    }
     let traffics = flows::traffics(cluster);
     for (from, to) in Flows::new(cluster).pairs() {
         for traffic in &traffics {
@@ -227,10 +229,10 @@ fn what_a_failure_prints_is_read_back_as_the_same_objects() {
     );
 }
 
-/// The objects of a text in which nothing is wrong.
+/// The objects of a text in which nothing is wrong. Much of what is random deserves a warning.
 fn read(text: &str) -> Result<Vec<Object>, TestCaseError> {
     let manifest = manifest::read(&"random.yaml".into(), text, CidrRules::Strict);
-    prop_assert_eq!(&manifest.problems, &[], "{}", text);
+    prop_assert!(manifest.errors().next().is_none(), "{:?}\n{}", manifest.problems, text);
     let contents = manifest.documents.into_iter().map(|document| document.content);
     let objects = contents.flat_map(|content| match content {
         Content::Objects(objects) => objects,
