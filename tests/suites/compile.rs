@@ -70,14 +70,17 @@ fn the_text_can_be_loaded_in_place_of_the_table_that_is_there() {
 }
 
 #[test]
-fn the_rules_of_the_shop_are_the_ones_beside_it() {
-    let expected = root().join("fixtures/shop/expected.nft");
-    let text = run(&["compile", "-f", "fixtures/shop", "--addresses", ADDRESSES], "").expect(0).stdout;
-    if std::env::var_os("PODWALL_BLESS").is_some() {
-        std::fs::write(&expected, &text).unwrap();
+fn the_rules_of_every_fixture_are_the_ones_beside_it() {
+    for (cluster, _) in CLUSTERS {
+        let path = format!("fixtures/{cluster}");
+        let text = run(&["compile", "-f", &path, "--addresses", ADDRESSES], "").expect(0).stdout;
+        let expected = root().join(path).join("expected.nft");
+        if std::env::var_os("PODWALL_BLESS").is_some() {
+            std::fs::write(&expected, &text).unwrap();
+        }
+        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+        assert_same_lines(&text, &expected, &format!("{cluster}: PODWALL_BLESS=1 writes what is printed now"));
     }
-    let expected = std::fs::read_to_string(&expected).unwrap_or_default();
-    assert_same_lines(&text, &expected, "PODWALL_BLESS=1 writes what is printed now");
 }
 
 #[test]
