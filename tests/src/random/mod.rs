@@ -82,8 +82,10 @@ impl fmt::Debug for RandomCluster {
 /// Random clusters. Namespaces and nodes are objects, or only implied by what is in and on them (rule 14).
 pub fn cluster(size: &Size) -> impl Strategy<Value = RandomCluster> + use<> {
     let pods = |count| prop::collection::vec(pods::pod(size.ports), count);
-    let pods = prop_oneof![4 => pods(size.pods.clone()), 1 => pods(size.many_pods.clone())];
-    let policies = prop::collection::vec(policies::policy(size.ports), size.policies.clone());
+    let pods = prop_oneof![7 => pods(size.pods.clone()), 1 => pods(size.many_pods.clone())];
+    let policies = |count| prop::collection::vec(policies::policy(size.ports), count);
+    let (fewest, most) = size.policies.clone().into_inner();
+    let policies = prop_oneof![1 => policies(fewest..=most), 2 => policies(most.midpoint(fewest)..=most)];
     let namespaces = prop::collection::vec(namespace(), 0..=3);
     let nodes = subsequence(NODES.to_vec(), 0..=2);
     (namespaces, nodes, pods, policies)
@@ -104,7 +106,7 @@ fn namespace() -> impl Strategy<Value = Namespace> {
 
 /// Mostly the first one, so that pods and policies meet.
 fn namespace_name() -> impl Strategy<Value = Arc<str>> {
-    prop_oneof![4 => Just(NAMESPACES[0]), 2 => Just(NAMESPACES[1]), 1 => Just(NAMESPACES[2])].prop_map(Arc::from)
+    prop_oneof![6 => Just(NAMESPACES[0]), 2 => Just(NAMESPACES[1]), 1 => Just(NAMESPACES[2])].prop_map(Arc::from)
 }
 
 fn object_name(names: &'static [&'static str]) -> impl Strategy<Value = ObjectName> {

@@ -1,6 +1,7 @@
 //! Policies with every kind of peer and port, for one direction or both, and closed ones.
 
 use policy_compiler::model::{NamespaceScope, ObjectName, Peer, Policy, PolicyPort, PortMatch, Rule};
+use policy_compiler::selector::Selector;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -17,7 +18,9 @@ pub(super) fn name() -> impl Strategy<Value = ObjectName> {
 pub(super) fn policy(ports: &'static [u16]) -> impl Strategy<Value = Policy> {
     let types = prop_oneof![Just((true, false)), Just((false, true)), Just((true, true))];
     let rules = move || prop::collection::vec(rule(ports), 0..=3);
-    (name(), labels::pods(), types, rules(), rules(), prop::bool::weighted(0.05)).prop_map(
+    // Often everything, so that several policies meet at one pod.
+    let subject = prop_oneof![1 => Just(Selector::everything()).boxed(), 3 => labels::pods().boxed()];
+    (name(), subject, types, rules(), rules(), prop::bool::weighted(0.05)).prop_map(
         |(name, subject, (for_ingress, for_egress), ingress, egress, closed)| {
             // What could not be compiled isolates and allows nothing (invariant 1).
             let section = |named: bool, rules: Vec<Rule>| named.then(|| if closed { Vec::new() } else { rules });

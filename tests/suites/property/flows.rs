@@ -116,11 +116,10 @@ pub fn check(node: &str, table: &Table) -> Result<(), TestCaseError> {
     interpret::check(table).map_err(|fault| TestCaseError::fail(format!("node {node}: {fault}")))
 }
 
-/// Every address that a pod has or claims, that of a node, that of nobody among the pods', and some of outsiders.
+/// Every address that a pod has or claims, that of a node, that of nobody among the pods', and an outsider's.
 pub fn addresses(cluster: &Cluster) -> BTreeSet<IpAddr> {
-    let strangers = Family::BOTH.into_iter().flat_map(|family| {
-        [pod_address(family, 20), node_address(family, 3), external_address(family, 6), external_address(family, 7)]
-    });
+    let of_family = |family| [pod_address(family, 20), node_address(family, 3), external_address(family, 7)];
+    let strangers = Family::BOTH.into_iter().flat_map(of_family);
     cluster.pods().flat_map(|pod| pod.addresses.iter().copied()).chain(strangers).collect()
 }
 
