@@ -12,6 +12,9 @@ use policy_compiler::model::{ObjectId, Origin};
 use crate::args::Input;
 use crate::output;
 
+/// The node that pods are put on where the input knows none.
+pub(crate) const ONLY_NODE: &str = "node";
+
 /// Everything that the input says.
 pub(crate) struct Loaded {
     pub(crate) cluster: Cluster,

@@ -13,15 +13,12 @@ use policy_compiler::render;
 use crate::args::{Compile, RulesFormat};
 use crate::{input, output};
 
-/// The node that pods are put on where the input knows none.
-const ONLY_NODE: &str = "node";
-
 pub(crate) fn run(args: &Compile) -> Result<ExitCode, Box<dyn Error>> {
     let settings = args.data_plane.settings()?;
     let pools = AddressPools::new(args.addresses.iter().copied())?;
     let loaded = input::load(&args.input)?;
     let mut cluster = loaded.cluster;
-    cluster.place_pods(args.node.as_deref().unwrap_or(ONLY_NODE));
+    cluster.place_pods(args.node.as_deref().unwrap_or(input::ONLY_NODE));
     if !args.addresses.is_empty() {
         cluster.assign_addresses(&pools)?;
     }

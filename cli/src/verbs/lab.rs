@@ -14,12 +14,9 @@ use crate::args::{AnswerFormat, Lab};
 use crate::output::matrix;
 use crate::{input, output};
 
-/// The node that pods are put on where the input knows none.
-const ONLY_NODE: &str = "node";
-
 pub(crate) fn run(args: &Lab) -> Result<ExitCode, Box<dyn Error>> {
     let mut loaded = input::load(&args.input)?;
-    loaded.cluster.place_pods(ONLY_NODE);
+    loaded.cluster.place_pods(input::ONLY_NODE);
     for pod in loaded.cluster.pods().filter(|pod| pod.host_network) {
         output::warning(&format!("pod {} has its node's network and is left out", pod.name));
     }
