@@ -60,6 +60,16 @@ impl Cluster {
         assert_eq!(observed, vec![wanted; probes.len()], "{from} -> {to}");
     }
 
+    /// How many TCP segments a pod has sent again: each is one that got lost.
+    fn retransmitted(&self, pod: &str) -> u64 {
+        let namespace = self.lab.namespace(&format!("shop/{pod}")).unwrap();
+        let counters = namespace.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).unwrap().unwrap();
+        let mut tcp = counters.lines().filter_map(|line| line.strip_prefix("Tcp:")).map(str::split_whitespace);
+        let (names, values) = (tcp.next().unwrap(), tcp.next().unwrap());
+        let (_, count) = names.zip(values).find(|(name, _)| *name == "RetransSegs").unwrap();
+        count.parse().unwrap()
+    }
+
     fn flood(&self, from: &str, receiver: &FloodReceiver, to: &str, family: usize) -> Flood {
         let address = self.lab.addresses(&format!("shop/{to}")).unwrap()[family];
         Flood::start(self.lab.namespace(&format!("shop/{from}")).unwrap(), address, receiver, RATE).unwrap()
@@ -127,15 +137,15 @@ fn a_denied_connection_is_cut_by_its_next_packet_and_others_never_notice() {
         let second = Duration::from_secs(1);
         good.echo("before", second).unwrap();
         other.echo("before", second).unwrap();
+        let retransmitted = cluster.retransmitted("good");
 
         cluster.manifests.write("policy.yaml", &allow("policy", "server", &["good"]));
         committed(&mut agent);
         let cut = other.echo("after", second).unwrap_err();
         assert_eq!(cut.kind(), std::io::ErrorKind::TimedOut);
-        for _ in 0..20 {
-            // Well under the time in which TCP sends a lost packet again.
-            good.echo("after", Duration::from_millis(150)).unwrap();
-        }
+        assert!(cluster.retransmitted("other") > 0, "what was cut is sent again");
+        (0..20).for_each(|_| good.echo("after", PATIENCE).unwrap());
+        assert_eq!(cluster.retransmitted("good"), retransmitted, "a packet of an allowed connection was lost");
         cluster.manifests.write("policy.yaml", &allow("policy", "server", &["good", "other"]));
         committed(&mut agent);
         other.echo("allowed again", Duration::from_secs(10)).unwrap();
