@@ -62,9 +62,7 @@ fn ask(lab: &Lab, expectation: Expectation) -> Result<Vec<Observed>> {
 
 #[test]
 fn every_pod_reaches_every_pod_and_itself_by_all_protocols_and_families() -> Result {
-    let start = Instant::now();
     let lab = lab(12)?;
-    assert!(start.elapsed() < 5 * SECOND, "building 12 pods took {:?}", start.elapsed());
 
     let mut all = Vec::new();
     for from in lab.pods() {
