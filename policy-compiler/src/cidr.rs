@@ -145,11 +145,6 @@ impl Cidr {
         Ok((meant, oddities))
     }
 
-    /// One address.
-    pub fn host(address: IpAddr) -> Self {
-        Self::masked(IpNetwork::from(address))
-    }
-
     /// Whether the address lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(address)

@@ -145,7 +145,11 @@ fn settings_of_the_data_plane_reach_the_rules() {
 
 #[test]
 fn a_reader_that_stops_reading_is_no_error() {
-    let command = format!("{} compile -f fixtures/shop | head -1", podwall_tests::podwall().display());
+    // More than a pipe holds, so that writing the rest must fail.
+    let command = format!(
+        "{} compile -f fixtures/shop --addresses {ADDRESSES} -o json | head -1",
+        podwall_tests::podwall().display()
+    );
     let output = std::process::Command::new("bash")
         .args(["-o", "pipefail", "-c", &command])
         .current_dir(root())

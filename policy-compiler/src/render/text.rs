@@ -17,15 +17,8 @@ pub fn table(table: &Table) -> String {
     out
 }
 
-/// One rule, as it stands in a chain.
-pub fn rule(rule: &Rule) -> String {
-    let mut out = String::new();
-    _ = write_rule(&mut out, rule);
-    out
-}
-
 /// One element, as it stands in a set.
-pub fn element(element: &Element) -> String {
+fn element(element: &Element) -> String {
     match &element.verdict {
         Some(verdict) => format!("{} : {verdict}", Shown(&element.key)),
         None => Shown(&element.key).to_string(),
@@ -33,12 +26,12 @@ pub fn element(element: &Element) -> String {
 }
 
 /// The kind of a set's declaration: `set` or `map`.
-pub fn set_keyword(shape: SetShape) -> &'static str {
+fn set_keyword(shape: SetShape) -> &'static str {
     if shape == SetShape::Verdicts { "map" } else { "set" }
 }
 
 /// The types of a set's declaration, such as `ipv4_addr . inet_proto . inet_service`.
-pub fn set_type(shape: SetShape, family: Family) -> String {
+fn set_type(shape: SetShape, family: Family) -> String {
     let address = address_type(family);
     match shape {
         SetShape::Addresses | SetShape::CountedAddresses | SetShape::Ranges => address.to_owned(),
@@ -152,7 +145,7 @@ fn write_statement(out: &mut String, statement: &Statement) -> fmt::Result {
 }
 
 /// The key of a lookup, such as `ip daddr . meta l4proto . th dport`.
-pub fn lookup_key(key: LookupKey) -> String {
+fn lookup_key(key: LookupKey) -> String {
     let ip = match key.family() {
         Family::V4 => "ip",
         Family::V6 => "ip6",
