@@ -68,9 +68,9 @@ fn workloads_stand_for_their_pods() {
 #[test]
 fn other_kinds_are_passed_over_and_counted() {
     let others = "---\n{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: b}}\n".repeat(2)
-        + "---\n{apiVersion: v1, kind: Service, metadata: {name: s}}\n---\n";
+        + "---\n{apiVersion: v1, kind: ConfigMap, metadata: {name: s}}\n---\n";
     let run = compile(&(others + POD)).expect(0);
-    assert!(run.stderr.contains("passed over: 2 Secret, 1 Service"), "{}", run.stderr);
+    assert!(run.stderr.contains("passed over: 1 ConfigMap, 2 Secret"), "{}", run.stderr);
 }
 
 #[test]

@@ -2,8 +2,13 @@
 
 mod cleanup;
 mod compile;
+mod diff;
 mod enforce;
+mod explain;
 mod lab;
+mod lint;
+mod matrix;
+mod test;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -19,6 +24,11 @@ pub(crate) const ERROR: u8 = 2;
 pub(crate) fn run(verb: Verb) -> Result<ExitCode, Box<dyn Error>> {
     match verb {
         Verb::Compile(args) => compile::run(&args),
+        Verb::Explain(args) => explain::run(&args),
+        Verb::Matrix(args) => matrix::run(&args),
+        Verb::Diff(args) => diff::run(&args),
+        Verb::Lint(args) => lint::run(&args),
+        Verb::Test(args) => test::run(&args),
         Verb::Enforce(args) => enforce::run(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Lab(args) => lab::run(&args),

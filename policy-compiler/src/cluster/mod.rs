@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::{Labels, Namespace, Node, Object, ObjectId, ObjectName, Pod, Policy};
+use crate::model::{Labels, Namespace, Node, Object, ObjectId, ObjectName, Pod, Policy, Service};
 
 /// A cluster, or as much of it as the input tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub struct Cluster {
     nodes: BTreeMap<Arc<str>, Node>,
     pods: BTreeMap<ObjectName, Pod>,
     policies: BTreeMap<ObjectName, Policy>,
+    services: BTreeMap<ObjectName, Service>,
 }
 
 impl Cluster {
@@ -32,6 +33,9 @@ impl Cluster {
             Object::Policy(policy) => {
                 self.policies.insert(policy.name.clone(), *policy).map(|policy| Object::Policy(policy.into()))
             }
+            Object::Service(service) => {
+                self.services.insert(service.name.clone(), *service).map(|service| Object::Service(service.into()))
+            }
         }
     }
 
@@ -42,6 +46,7 @@ impl Cluster {
             ObjectId::Node(name) => self.nodes.remove(name).map(Object::Node),
             ObjectId::Pod(name) => self.pods.remove(name).map(|pod| Object::Pod(pod.into())),
             ObjectId::Policy(name) => self.policies.remove(name).map(|policy| Object::Policy(policy.into())),
+            ObjectId::Service(name) => self.services.remove(name).map(|service| Object::Service(service.into())),
         }
     }
 
@@ -58,6 +63,16 @@ impl Cluster {
     /// All policies, by namespace and name.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
         self.policies.values()
+    }
+
+    /// All Services, by namespace and name.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    /// One Service.
+    pub fn service(&self, name: &ObjectName) -> Option<&Service> {
+        self.services.get(name)
     }
 
     /// The names of all nodes: those that are objects of the input, and those that pods name.

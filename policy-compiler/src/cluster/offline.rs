@@ -59,7 +59,7 @@ impl Cluster {
             self.pods().filter(|pod| pod.node.is_none()).map(|pod| pod.name.clone()).collect();
         let mut turn = nodes.iter().cycle();
         for name in unplaced {
-            if self.pods.get(&name).is_some_and(is_of_daemon_set) {
+            if self.pods.get(&name).is_some_and(stands_for_daemon_set) {
                 self.expand_daemon_set(&name, &nodes);
             } else if let Some(pod) = self.pods.get_mut(&name) {
                 pod.node = turn.next().cloned();
@@ -96,8 +96,9 @@ impl Cluster {
     }
 }
 
-fn is_of_daemon_set(pod: &Pod) -> bool {
-    pod.workload.as_ref().is_some_and(|workload| &*workload.kind == "DaemonSet")
+/// The one pod that a DaemonSet's manifest is read as; what a controller made of it has another name.
+fn stands_for_daemon_set(pod: &Pod) -> bool {
+    pod.workload.as_ref().is_some_and(|workload| &*workload.kind == "DaemonSet" && workload.name == pod.name.name)
 }
 
 /// The addresses of a block without its first (network) and, where it is not IPv6, its last (broadcast).

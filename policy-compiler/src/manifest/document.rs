@@ -6,7 +6,7 @@ use super::fields::{Field, Fields, Report, Unknown, printable, shown};
 use super::kind::{self, Kind, Mistake, Recognised};
 use super::metadata::{self, Metadata};
 use super::tree::{Entry, Node, SyntaxError, Value};
-use super::{Content, Document, Manifest, Problem, Severity, names, pod, policy, workload};
+use super::{Content, Document, Manifest, Problem, ProblemKind, Severity, names, pod, policy, service, workload};
 use crate::cidr::CidrRules;
 use crate::model::{self, Namespace, Object, ObjectId, Origin};
 
@@ -49,6 +49,7 @@ impl<'f> Reader<'f> {
         self.manifest.broken = true;
         self.manifest.problems.push(Problem {
             severity: Severity::Error,
+            kind: ProblemKind::Invalid,
             origin: Origin { file: self.file.clone(), line: error.mark.line, column: error.mark.column },
             object: None,
             path: None,
@@ -114,6 +115,7 @@ impl<'f> Reader<'f> {
             Kind::Namespace => namespace(fields, report, origin),
             Kind::Node => node(fields, report, origin),
             Kind::Pod => pod(fields, report, origin),
+            Kind::Service => service(fields, report, origin),
             Kind::Workload(kind) => self.workload(kind, fields, report, origin),
         }
     }
@@ -193,6 +195,14 @@ fn pod(mut fields: Fields<'_>, report: &Report<'_>, origin: &Origin) -> Reading 
     let name = metadata.object_name();
     let pod = pod::read(fields, metadata, origin);
     Reading::new(report, name.clone(), name.map(ObjectId::Pod), pod.map(|pod| vec![Object::Pod(Box::new(pod))]))
+}
+
+fn service(mut fields: Fields<'_>, report: &Report<'_>, origin: &Origin) -> Reading {
+    let metadata = metadata::read(&mut fields, &names::LABEL, Unknown::Passed);
+    let name = metadata.object_name();
+    let service = service::read(fields, name.clone(), origin);
+    let objects = service.map(|service| vec![Object::Service(Box::new(service))]);
+    Reading::new(report, name.clone(), name.map(ObjectId::Service), objects)
 }
 
 fn type_meta(fields: &mut Fields<'_>, listed: Option<&TypeMeta>) -> Option<TypeMeta> {

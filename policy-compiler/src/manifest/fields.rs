@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use super::names::{self, Syntax};
-use super::problem::{Problem, Severity};
+use super::problem::{Problem, ProblemKind, Severity};
 use super::tree::{Entry, Mark, Node, Value};
 use crate::model::Origin;
 
@@ -35,9 +35,10 @@ impl<'f> Report<'f> {
         Origin { file: self.file.clone(), line: mark.line, column: mark.column }
     }
 
-    fn push(&self, severity: Severity, mark: Mark, path: &str, message: impl Display) {
+    fn push(&self, severity: Severity, kind: ProblemKind, mark: Mark, path: &str, message: impl Display) {
         self.problems.borrow_mut().push(Problem {
             severity,
+            kind,
             origin: self.origin(mark),
             object: None,
             path: (!path.is_empty()).then(|| path.to_owned()),
@@ -73,16 +74,20 @@ impl<'t> Field<'t> {
     }
 
     pub(super) fn error(&self, message: impl Display) {
-        self.report.push(Severity::Error, self.node.mark, &self.path, message);
+        self.error_of(ProblemKind::Invalid, message);
+    }
+
+    pub(super) fn error_of(&self, kind: ProblemKind, message: impl Display) {
+        self.report.push(Severity::Error, kind, self.node.mark, &self.path, message);
     }
 
     /// Reports a field that this map lacks.
     pub(super) fn error_at(&self, name: &str, message: impl Display) {
-        self.report.push(Severity::Error, self.node.mark, &join(&self.path, name), message);
+        self.report.push(Severity::Error, ProblemKind::Invalid, self.node.mark, &join(&self.path, name), message);
     }
 
-    pub(super) fn warn(&self, message: impl Display) {
-        self.report.push(Severity::Warning, self.node.mark, &self.path, message);
+    pub(super) fn warn(&self, kind: ProblemKind, message: impl Display) {
+        self.report.push(Severity::Warning, kind, self.node.mark, &self.path, message);
     }
 
     /// What `read` makes of the value, unless it found something wrong.
@@ -268,7 +273,7 @@ impl<'t> Fields<'t> {
 
     /// Reports a field that is not there, at the map that lacks it.
     pub(super) fn missing(&self, name: &str, message: impl Display) {
-        self.report.push(Severity::Error, self.mark, &join(&self.path, name), message);
+        self.report.push(Severity::Error, ProblemKind::Invalid, self.mark, &join(&self.path, name), message);
     }
 
     /// Ends the reading. Whether a field that was not found is truly not there, rather than misspelt or ambiguous.
@@ -282,6 +287,7 @@ impl<'t> Fields<'t> {
                 let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
                 self.report.push(
                     Severity::Error,
+                    ProblemKind::Invalid,
                     entry.mark,
                     &join(&self.path, &entry.key),
                     format!("unknown field{meant}"),
@@ -309,7 +315,7 @@ fn report_duplicates<'t>(entries: &'t [Entry], report: &Report<'_>, path: &dyn F
     for entry in entries {
         if let Some(first) = first.get(&*entry.key) {
             let message = format!("the key stands twice; first in line {}, column {}", first.line, first.column);
-            report.push(Severity::Error, entry.mark, &path(&entry.key), message);
+            report.push(Severity::Error, ProblemKind::Invalid, entry.mark, &path(&entry.key), message);
             duplicates.insert(&*entry.key);
         } else {
             first.insert(&entry.key, entry.mark);
@@ -332,7 +338,7 @@ fn scan(node: &Node, report: &Report<'_>, path: &dyn Fn() -> String) {
                 scan(&entry.value, report, &|| join(&path(), &entry.key));
             }
         }
-        Value::Unreadable(why) => report.push(Severity::Error, node.mark, &path(), why),
+        Value::Unreadable(why) => report.push(Severity::Error, ProblemKind::Invalid, node.mark, &path(), why),
         Value::Null | Value::Bool(..) | Value::Number(..) | Value::String(_) => {}
     }
 }

@@ -11,6 +11,7 @@ pub(super) enum Kind {
     Node,
     Pod,
     NetworkPolicy,
+    Service,
     Workload(workload::Kind),
 }
 
@@ -41,10 +42,11 @@ const fn known(name: &'static str, api_version: &'static str, kind: Kind) -> Kno
     Known { name, api_version, kind }
 }
 
-const KNOWN: [Known; 11] = [
+const KNOWN: [Known; 12] = [
     known("Namespace", "v1", Kind::Namespace),
     known("Node", "v1", Kind::Node),
     known("Pod", "v1", Kind::Pod),
+    known("Service", "v1", Kind::Service),
     known("NetworkPolicy", "networking.k8s.io/v1", Kind::NetworkPolicy),
     known("Deployment", "apps/v1", Kind::Workload(workload::Kind::Deployment)),
     known("StatefulSet", "apps/v1", Kind::Workload(workload::Kind::StatefulSet)),
@@ -104,7 +106,6 @@ mod tests {
             ("ConfigMap", "v1"),
             ("Ingress", "networking.k8s.io/v1"),
             ("IngressClass", "networking.k8s.io/v1"),
-            ("Service", "v1"),
             ("Secret", "v1"),
             ("Endpoints", "v1"),
             ("PodTemplate", "v1"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fields::{Field, Fields, Unknown, quoted};
 use super::names::{self, Syntax};
-use crate::model::{DEFAULT_NAMESPACE, Labels, ObjectName};
+use crate::model::{DEFAULT_NAMESPACE, Labels, ObjectName, Workload};
 
 /// What all annotations of an object may hold (rule 147).
 const MAX_ANNOTATIONS: usize = 256 * 1024;
@@ -19,6 +19,8 @@ pub(super) struct Metadata {
     pub(super) labels: Labels,
     pub(super) uid: Option<Arc<str>>,
     pub(super) terminating: bool,
+    /// The controller that made the object, as `ownerReferences` names it.
+    pub(super) controller: Option<Workload>,
 }
 
 impl Metadata {
@@ -45,6 +47,7 @@ pub(super) fn read(object: &mut Fields<'_>, syntax: &Syntax, unknown: Unknown) -
     let labels = fields.take("labels").map(|field| labels(&field)).unwrap_or_default();
     let uid = fields.take("uid").and_then(|field| field.string());
     let deletion = fields.take("deletionTimestamp").and_then(|field| field.string());
+    let owners = fields.take("ownerReferences");
     if unknown == Unknown::Refused {
         the_rest(&mut fields);
     }
@@ -55,7 +58,18 @@ pub(super) fn read(object: &mut Fields<'_>, syntax: &Syntax, unknown: Unknown) -
         Some(field) => field.sound(|field| field.name(&names::LABEL)).flatten(),
         None => complete.then(|| DEFAULT_NAMESPACE.into()),
     };
-    Metadata { name, namespace, labels, uid, terminating: deletion.is_some() }
+    let controller = owners.iter().flat_map(Field::items).filter_map(|entry| controller(&entry)).next();
+    Metadata { name, namespace, labels, uid, terminating: deletion.is_some(), controller }
+}
+
+/// The owner of an object, if it is the one that controls it.
+fn controller(at: &Field<'_>) -> Option<Workload> {
+    at.scan();
+    let mut owner = at.open()?;
+    let controls = owner.take("controller").and_then(|field| field.boolean());
+    let kind = owner.take("kind").and_then(|field| field.string());
+    let name = owner.take("name").and_then(|field| field.string());
+    (controls == Some(true)).then_some(Workload { kind: kind?, name: name? })
 }
 
 /// Labels of an object (rules 149, 150).
@@ -87,9 +101,7 @@ fn the_rest(fields: &mut Fields<'_>) {
     for finalizer in fields.take("finalizers").iter().flat_map(Field::items) {
         finalizer.string();
     }
-    for name in ["ownerReferences", "managedFields"] {
-        fields.take(name).iter().flat_map(Field::items).for_each(|entry| entry.scan());
-    }
+    fields.take("managedFields").iter().flat_map(Field::items).for_each(|entry| entry.scan());
     if let Some(field) = fields.take("annotations") {
         annotations(&field);
     }

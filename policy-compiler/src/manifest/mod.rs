@@ -13,13 +13,14 @@ mod pod;
 mod policy;
 mod problem;
 mod scalar;
+mod service;
 mod tree;
 mod workload;
 
 #[cfg(test)]
 mod tests;
 
-pub use problem::{Problem, Severity};
+pub use problem::{Problem, ProblemKind, Severity};
 
 use std::sync::Arc;
 
@@ -69,12 +70,19 @@ impl Document {
     pub fn to_json(&self) -> serde_json::Value {
         self.tree.to_json()
     }
+
+    /// Where a field stands, by its path as problems write it (`spec.ingress[0].from[1]`, `metadata.labels[app]`): its
+    /// key, or the entry itself in a list; the object for an empty path. None where there is no such field.
+    pub fn place(&self, path: &str) -> Option<Origin> {
+        let mark = self.tree.place(path)?;
+        Some(Origin { file: self.origin.file.clone(), line: mark.line, column: mark.column })
+    }
 }
 
 /// What a document comes to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
-    /// A namespace, a node, a pod, a policy, or the pods of a workload (none, with no replicas).
+    /// A namespace, a node, a pod, a policy, a Service, or the pods of a workload (none, with no replicas).
     ///
     /// A DaemonSet is one pod with the name of the DaemonSet: the caller makes one for every node of it.
     Objects(Vec<Object>),

@@ -7,7 +7,7 @@ use super::fields::{Field, Fields, Unknown, quoted};
 use super::metadata::Metadata;
 use super::{names, policy};
 use crate::cidr;
-use crate::model::{ContainerPort, Origin, Phase, Pod, Protocol};
+use crate::model::{ContainerPort, Labels, Origin, Phase, Pod, Protocol, Workload};
 
 /// What a pod and a workload's template both say in `spec`.
 #[derive(Default)]
@@ -25,6 +25,7 @@ pub(super) fn read(mut document: Fields<'_>, metadata: Metadata, origin: &Origin
 
     let (phase, addresses) = status.unwrap_or((Phase::Running, Vec::new()));
     let name = metadata.object_name()?;
+    let workload = metadata.controller.and_then(|controller| workload(controller, &metadata.labels));
     Some(Pod {
         uid: metadata.uid,
         labels: metadata.labels,
@@ -34,9 +35,26 @@ pub(super) fn read(mut document: Fields<'_>, metadata: Metadata, origin: &Origin
         host_network: spec.host_network,
         phase,
         terminating: metadata.terminating,
+        workload,
         origin: Some(origin.clone()),
         ..Pod::new(name)
     })
+}
+
+/// The label by which a Deployment tells the pods of its ReplicaSets apart.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// What people call the workload of a pod: the Deployment, where a ReplicaSet was made by one. The kubelet's static pods
+/// are controlled by their node, which is no workload.
+fn workload(controller: Workload, labels: &Labels) -> Option<Workload> {
+    if &*controller.kind == "Node" {
+        return None;
+    }
+    let deployment = labels.get(TEMPLATE_HASH).filter(|_| &*controller.kind == "ReplicaSet").and_then(|hash| {
+        let name = controller.name.strip_suffix(hash)?.strip_suffix('-')?;
+        Some(Workload { kind: "Deployment".into(), name: name.into() })
+    });
+    Some(deployment.unwrap_or(controller))
 }
 
 pub(super) fn spec(at: &Field<'_>) -> Option<PodSpec> {
@@ -112,7 +130,7 @@ fn pod_ip(at: &Field<'_>) -> Option<IpAddr> {
 }
 
 /// An address, perhaps with leading zeros or mapped to IPv6; packets carry what is meant (rules 92, 93).
-fn address(at: &Field<'_>) -> Option<IpAddr> {
+pub(super) fn address(at: &Field<'_>) -> Option<IpAddr> {
     let text = at.string().filter(|text| !text.is_empty())?;
     let address = cidr::parse_address(&text);
     if address.is_none() {
@@ -122,7 +140,7 @@ fn address(at: &Field<'_>) -> Option<IpAddr> {
 }
 
 /// Empty texts count as absent here, as everywhere in the API but in its pointers.
-fn is_given(field: &Field<'_>) -> bool {
+pub(super) fn is_given(field: &Field<'_>) -> bool {
     !field.is_empty_string()
 }
 
@@ -181,6 +199,28 @@ status:
             ..Pod::new(ObjectName::new("shop", "web-1"))
         };
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_workload_of_a_live_pod_is_what_people_call_so() {
+        let owned = |kind: &str, name: &str, more: &str| {
+            let metadata = format!(
+                "metadata: {{name: p, labels: {{pod-template-hash: 6f9c}}, ownerReferences: \
+                 [{{apiVersion: apps/v1, kind: {kind}, name: {name}, uid: u{more}}}]}}"
+            );
+            pod(&metadata).workload.map(|workload| format!("{} {}", workload.kind, workload.name))
+        };
+        let controller = ", controller: true";
+        for (kind, name, expected) in [
+            ("ReplicaSet", "web-6f9c", "Deployment web"),
+            ("ReplicaSet", "web", "ReplicaSet web"),
+            ("StatefulSet", "db-6f9c", "StatefulSet db-6f9c"),
+            ("DaemonSet", "agent", "DaemonSet agent"),
+        ] {
+            assert_eq!(owned(kind, name, controller).as_deref(), Some(expected));
+            assert_eq!(owned(kind, name, ""), None);
+        }
+        assert_eq!(owned("Node", "worker-1", controller), None);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::fields::{Field, Fields, Unknown, quoted};
 use super::metadata::{self, Metadata, checked_label};
-use super::names;
-use crate::cidr::{Cidr, CidrRules};
+use super::{ProblemKind, names};
+use crate::cidr::{Cidr, CidrError, CidrRules};
 use crate::model::{Direction, IpBlock, NamespaceScope, Origin, Peer, Policy, PolicyPort, PortMatch, Protocol, Rule};
 use crate::selector::{Operator, Requirement, Selector};
 
@@ -185,7 +185,7 @@ fn ip_block(at: &Field<'_>, cidrs: CidrRules) -> Option<IpBlock> {
     let except = except.iter().flat_map(Field::items).filter_map(|entry| except_of(outer, &entry, cidrs)).collect();
     let block = IpBlock { cidr: outer?, except };
     if block.ranges().is_empty() && block.except.iter().all(|except| block.cidr.strictly_contains(except)) {
-        at.warn(format_args!("can never match: its excepts leave nothing of {}", block.cidr));
+        at.warn(ProblemKind::EmptyBlock, format_args!("can never match: its excepts leave nothing of {}", block.cidr));
     }
     Some(block)
 }
@@ -195,11 +195,17 @@ fn cidr(at: &Field<'_>, rules: CidrRules) -> Option<Cidr> {
     let text = at.string()?;
     match Cidr::parse(&text, rules) {
         Ok((cidr, oddities)) => {
-            oddities.iter().for_each(|oddity| at.warn(format_args!("{} {oddity}", quoted(&text))));
+            for oddity in oddities {
+                at.warn(ProblemKind::OddCidr(oddity), format_args!("{} {oddity}", quoted(&text)));
+            }
             Some(cidr)
         }
         Err(error) => {
-            at.error(format_args!("{} {error}", quoted(&text)));
+            let kind = match error {
+                CidrError::Odd(oddity) => ProblemKind::OddCidr(oddity),
+                CidrError::NoPrefix | CidrError::Malformed => ProblemKind::Invalid,
+            };
+            at.error_of(kind, format_args!("{} {error}", quoted(&text)));
             None
         }
     }
@@ -253,10 +259,11 @@ fn port(at: &Field<'_>) -> Option<PortMatch> {
     }
     let text = at.string()?;
     if text.parse::<u64>().is_ok() {
-        at.error(format_args!(
+        let message = format_args!(
             "must be a number or a name, is {}, which in quotes is neither; unquote it: {text}",
             quoted(&text)
-        ));
+        );
+        at.error_of(ProblemKind::QuotedPort, message);
         return None;
     }
     at.name(&names::PORT_NAME).map(PortMatch::Named)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::cidr::CidrOddity;
 use crate::model::Origin;
 
 /// Whether a problem stands in the way.
@@ -22,6 +23,19 @@ impl fmt::Display for Severity {
     }
 }
 
+/// What sort of thing is wrong, for those who treat some mistakes in a way of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// Not what the API accepts.
+    Invalid,
+    /// A port number in quotes, which is neither a number nor a name (rule 157).
+    QuotedPort,
+    /// A CIDR that is not written as its block is (rules 91-93, 167).
+    OddCidr(CidrOddity),
+    /// An ipBlock whose excepts leave nothing of it.
+    EmptyBlock,
+}
+
 /// One thing that is wrong.
 ///
 /// No field holds control characters: what was read comes quoted and, where it is long, cut.
@@ -29,6 +43,8 @@ impl fmt::Display for Severity {
 pub struct Problem {
     /// Whether it stands in the way.
     pub severity: Severity,
+    /// What sort of thing it is.
+    pub kind: ProblemKind,
     /// The line and column of the value; of the key, where the key is wrong.
     pub origin: Origin,
     /// Kind and name, as far as they can be read: `NetworkPolicy shop/web`.

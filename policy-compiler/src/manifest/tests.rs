@@ -35,6 +35,29 @@ fn kinds_and_names(manifest: &Manifest) -> Vec<String> {
 const NODE: &str = "apiVersion: v1\nkind: Node\nmetadata: {name: a}\n";
 
 #[test]
+fn a_document_tells_where_its_fields_stand() {
+    let text =
+        "kind: NetworkPolicy\nmetadata:\n  labels: {a.b/c: d}\nspec:\n  ingress:\n  - from:\n    - podSelector: {}\n";
+    let document = manifest(text).documents.pop().unwrap();
+    let place = |path: &str| document.place(path).map(|origin| (origin.line, origin.column));
+    for (path, expected) in [
+        ("", Some((1, 1))),
+        ("spec", Some((4, 1))),
+        ("metadata.labels[a.b/c]", Some((3, 12))),
+        ("spec.ingress", Some((5, 3))),
+        ("spec.ingress[0]", Some((6, 5))),
+        ("spec.ingress[0].from[0].podSelector", Some((7, 7))),
+        ("spec.ingress[1]", None),
+        ("spec.egress", None),
+        ("spec.ingress[x]", None),
+        ("kind.of", None),
+        ("spec[", None),
+    ] {
+        assert_eq!(place(path), expected, "{path}");
+    }
+}
+
+#[test]
 fn documents_are_read_in_order_and_empty_ones_passed_over() {
     let text = format!(
         "# comment\n---\n---\n{NODE}---\n# nothing\n--- ~\n---\n{}\n...\n---\n",

@@ -89,6 +89,34 @@ impl Node {
         }
     }
 
+    /// Where the field with this path stands: its key, or the entry itself in a list.
+    pub(super) fn place(&self, path: &str) -> Option<Mark> {
+        let (mut node, mut mark) = (self, self.mark);
+        let mut rest = path;
+        while !rest.is_empty() {
+            let (step, behind) = match rest.strip_prefix('[') {
+                Some(inside) => inside.split_once(']')?,
+                None => {
+                    let key = rest.strip_prefix('.').unwrap_or(rest);
+                    key.split_at(key.find(['.', '[']).unwrap_or(key.len()))
+                }
+            };
+            (node, mark) = match &node.value {
+                Value::Map(entries) => {
+                    let entry = entries.iter().find(|entry| &*entry.key == step)?;
+                    (&entry.value, entry.mark)
+                }
+                Value::List(items) => {
+                    let item = items.get(step.parse::<usize>().ok()?)?;
+                    (item, item.mark)
+                }
+                _ => return None,
+            };
+            rest = behind;
+        }
+        Some(mark)
+    }
+
     fn is_null(&self) -> bool {
         self.value == Value::Null
     }

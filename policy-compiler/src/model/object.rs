@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Namespace, Node, ObjectName, Origin, Pod, Policy};
+use super::{Namespace, Node, ObjectName, Origin, Pod, Policy, Service};
 
 /// An object that policy depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Object {
     Pod(Box<Pod>),
     /// A NetworkPolicy.
     Policy(Box<Policy>),
+    /// A Service.
+    Service(Box<Service>),
 }
 
 /// Kind and name. Of two objects with one id the later replaces the earlier, whole (rule 130).
@@ -29,6 +31,8 @@ pub enum ObjectId {
     Pod(ObjectName),
     /// A NetworkPolicy.
     Policy(ObjectName),
+    /// A Service.
+    Service(ObjectName),
 }
 
 impl Object {
@@ -39,6 +43,7 @@ impl Object {
             Self::Node(node) => ObjectId::Node(node.name.clone()),
             Self::Pod(pod) => ObjectId::Pod(pod.name.clone()),
             Self::Policy(policy) => ObjectId::Policy(policy.name.clone()),
+            Self::Service(service) => ObjectId::Service(service.name.clone()),
         }
     }
 
@@ -49,6 +54,7 @@ impl Object {
             Self::Node(node) => node.origin.as_ref(),
             Self::Pod(pod) => pod.origin.as_ref(),
             Self::Policy(policy) => policy.origin.as_ref(),
+            Self::Service(service) => service.origin.as_ref(),
         }
     }
 }
@@ -60,6 +66,7 @@ impl fmt::Display for ObjectId {
             Self::Node(name) => write!(f, "Node {name}"),
             Self::Pod(name) => write!(f, "Pod {name}"),
             Self::Policy(name) => write!(f, "NetworkPolicy {name}"),
+            Self::Service(name) => write!(f, "Service {name}"),
         }
     }
 }

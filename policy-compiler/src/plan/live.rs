@@ -69,7 +69,7 @@ impl LivePlan {
     pub fn apply(&mut self, object: Object) {
         match object {
             Object::Namespace(namespace) => self.set_namespace(&namespace.name, Some(&namespace.labels)),
-            Object::Node(_) => (),
+            Object::Node(_) | Object::Service(_) => (),
             Object::Pod(pod) => self.set_pod(&pod),
             Object::Policy(policy) => self.set_policy(*policy),
         }
@@ -79,7 +79,7 @@ impl LivePlan {
     pub fn remove(&mut self, id: &ObjectId) {
         match id {
             ObjectId::Namespace(name) => self.set_namespace(name, None),
-            ObjectId::Node(_) => (),
+            ObjectId::Node(_) | ObjectId::Service(_) => (),
             ObjectId::Pod(name) => self.remove_pod(name),
             ObjectId::Policy(name) => self.remove_policy(name),
         }

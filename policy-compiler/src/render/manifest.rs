@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::cidr::Cidr;
 use crate::model::{
     ContainerPort, Direction, IpBlock, Labels, Namespace, NamespaceScope, Node, Object, Peer, Phase, Pod, Policy,
-    PolicyPort, PortMatch, Rule,
+    PolicyPort, PortMatch, Rule, Service, ServicePort, TargetPort,
 };
 use crate::selector::{Operator, Selector};
 
@@ -17,6 +17,7 @@ pub fn object(object: &Object) -> Value {
         Object::Node(one) => node(one),
         Object::Pod(one) => pod(one),
         Object::Policy(one) => policy(one),
+        Object::Service(one) => service(one),
     }
 }
 
@@ -77,6 +78,34 @@ pub fn policy(policy: &Policy) -> Value {
     }
     let metadata = json!({"namespace": &*policy.name.namespace, "name": &*policy.name.name});
     json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec})
+}
+
+/// A Service with what stands behind it.
+pub fn service(service: &Service) -> Value {
+    let ports: Vec<Value> = service.ports.iter().map(service_port).collect();
+    let addresses: Vec<String> = service.addresses.iter().map(ToString::to_string).collect();
+    let mut spec = json!({"ports": ports, "clusterIPs": addresses});
+    if let Some(selector) = &service.selector {
+        spec["selector"] = labels(selector);
+    }
+    if let Some(name) = &service.external_name {
+        spec["type"] = json!("ExternalName");
+        spec["externalName"] = json!(**name);
+    }
+    let metadata = json!({"namespace": &*service.name.namespace, "name": &*service.name.name});
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+}
+
+fn service_port(port: &ServicePort) -> Value {
+    let target = match &port.target {
+        TargetPort::Number(number) => json!(number),
+        TargetPort::Name(name) => json!(**name),
+    };
+    let mut value = json!({"port": port.port, "protocol": port.protocol.name(), "targetPort": target});
+    if let Some(name) = &port.name {
+        value["name"] = json!(**name);
+    }
+    value
 }
 
 /// What is missing stays missing: that is what it means (rules 32, 33).

@@ -173,6 +173,6 @@ fn changed(object: Object, field: u8, donors: Donors) -> Object {
             }
             Object::Namespace(namespace)
         }
-        node @ Object::Node(_) => node,
+        other @ (Object::Node(_) | Object::Service(_)) => other,
     }
 }

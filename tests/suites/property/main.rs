@@ -16,7 +16,7 @@ use policy_compiler::cidr::CidrRules;
 use policy_compiler::cluster::Cluster;
 use policy_compiler::interpret::{ConnectionState, Packet, Payload};
 use policy_compiler::manifest::{self, Content};
-use policy_compiler::model::{Direction, Namespace, Node, Object, ObjectName, Pod, Policy, Rule};
+use policy_compiler::model::{Direction, Namespace, Node, Object, ObjectName, Pod, Policy, Rule, Service};
 use policy_compiler::plan::{self, Generation, LivePlan, NodePlan, PlannedPod, Settings};
 use policy_compiler::render;
 use policy_compiler::ruleset::Table;
@@ -250,6 +250,7 @@ fn as_written(object: &Object) -> Object {
         Object::Namespace(namespace) => Object::Namespace(Namespace { origin: None, ..namespace }),
         Object::Node(node) => Object::Node(Node { origin: None, ..node }),
         Object::Pod(pod) => Object::Pod(Pod { origin: None, ..*pod }.into()),
+        Object::Service(service) => Object::Service(Service { origin: None, ..*service }.into()),
         Object::Policy(policy) => {
             let (ingress, egress) = (rules(&policy.ingress), rules(&policy.egress));
             Object::Policy(Policy { ingress, egress, closed: false, origin: None, ..*policy }.into())

@@ -1,5 +1,17 @@
 //! Every verb and flag.
 
+mod diff;
+mod explain;
+mod lint;
+mod matrix;
+mod test;
+
+pub(crate) use diff::Diff;
+pub(crate) use explain::Explain;
+pub(crate) use lint::Lint;
+pub(crate) use matrix::Matrix;
+pub(crate) use test::Test;
+
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -20,6 +32,16 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     /// Print the nftables rules that manifests come to
     Compile(Compile),
+    /// Say whether a flow is allowed, and why
+    Explain(Explain),
+    /// Show who reaches whom
+    Matrix(Matrix),
+    /// Show what would change: who reaches whom, and the rules
+    Diff(Diff),
+    /// Find what is probably not meant
+    Lint(Lint),
+    /// Check policies against expectations
+    Test(Test),
     /// Keep this node's rules what a directory of manifests says
     Enforce(Enforce),
     /// Remove the table from this node, and nothing else

@@ -1,0 +1,1 @@
+//! Expectations, and whether a cluster's policies meet them.

@@ -1,0 +1,1 @@
+//! Why one flow is allowed or denied.

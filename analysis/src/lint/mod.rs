@@ -1,0 +1,1 @@
+//! What in manifests is probably not meant.

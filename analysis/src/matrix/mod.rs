@@ -1,0 +1,1 @@
+//! Who reaches whom, on which port.

@@ -1,0 +1,1 @@
+//! All flows of a cluster at once.
