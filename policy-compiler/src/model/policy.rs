@@ -83,7 +83,7 @@ pub struct Rule {
 }
 
 /// One entry of `from` or `to`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// Pods by labels; never an address outside the cluster (rule 41).
     Pods {
