@@ -1,6 +1,7 @@
 //! What people see: colours on a terminal, none in a pipe.
 
 pub(crate) mod matrix;
+pub(crate) mod proof;
 
 use std::error::Error;
 use std::io::{self, Write};

@@ -11,7 +11,7 @@ use policy_compiler::model::Object;
 use serde_json::Value;
 
 use crate::args::{AnswerFormat, Lab};
-use crate::output::matrix;
+use crate::output::proof as table;
 use crate::{input, output};
 
 pub(crate) fn run(args: &Lab) -> Result<ExitCode, Box<dyn Error>> {
@@ -32,8 +32,8 @@ pub(crate) fn run(args: &Lab) -> Result<ExitCode, Box<dyn Error>> {
 
     let mut out = anstream::stdout().lock();
     match args.output {
-        AnswerFormat::Text => out.write_all(matrix::text(&proof).as_bytes())?,
-        AnswerFormat::Json => writeln!(out, "{:#}", matrix::json(&proof))?,
+        AnswerFormat::Text => out.write_all(table::text(&proof).as_bytes())?,
+        AnswerFormat::Json => writeln!(out, "{:#}", table::json(&proof))?,
     }
     out.flush()?;
     let agrees = proof.mismatches().next().is_none();
