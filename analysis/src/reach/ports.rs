@@ -84,7 +84,7 @@ impl PortSpace {
     }
 
     /// A set of atoms as ports.
-    pub(super) fn traffic(&self, words: &[u64]) -> TrafficSet {
+    pub(crate) fn traffic(&self, words: &[u64]) -> TrafficSet {
         let ranges = Protocol::ALL.map(|protocol| {
             let (starts, offset) = (&self.starts[index(protocol)], self.offset(protocol));
             let end = |place: usize| starts.get(place + 1).map_or(u16::MAX, |next| next - 1);

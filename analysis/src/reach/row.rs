@@ -50,9 +50,15 @@ impl<'r> Row<'r> {
     /// Families that both ends have or may have; two ends without known addresses look the same in each.
     pub(crate) fn families(&self, to: ClassId) -> impl Iterator<Item = Family> {
         let ends = self.reach.classes.get(self.from).zip(self.reach.classes.get(to));
-        let both = move |family: &Family| ends.is_some_and(|(from, to)| from.may_have(*family) && to.may_have(*family));
         let unknown = ends.is_some_and(|(from, to)| from.has_no_address() && to.has_no_address());
+        let both = move |family: &Family| self.may_meet(*family, to);
         Family::BOTH.into_iter().filter(both).take(if unknown { 1 } else { 2 })
+    }
+
+    /// Whether both ends have, or may have, addresses of a family.
+    pub(crate) fn may_meet(&self, family: Family, to: ClassId) -> bool {
+        let ends = self.reach.classes.get(self.from).zip(self.reach.classes.get(to));
+        ends.is_some_and(|(from, to)| from.may_have(family) && to.may_have(family))
     }
 
     /// The atoms that may pass to a class over a family.

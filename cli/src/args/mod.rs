@@ -6,7 +6,7 @@ mod lint;
 mod matrix;
 mod test;
 
-pub(crate) use diff::Diff;
+pub(crate) use diff::{Diff, DiffFormat};
 pub(crate) use explain::Explain;
 pub(crate) use lint::Lint;
 pub(crate) use matrix::{Matrix, MatrixFormat};

@@ -1,5 +1,6 @@
 //! What people see: colours on a terminal, none in a pipe.
 
+pub(crate) mod diff;
 pub(crate) mod matrix;
 pub(crate) mod proof;
 

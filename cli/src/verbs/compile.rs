@@ -1,5 +1,6 @@
 //! `podwall compile`: the rules of one node or of every node, on standard output.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -51,22 +52,26 @@ pub(crate) fn run(args: &Compile) -> Result<ExitCode, Box<dyn Error>> {
 
 #[derive(Debug, thiserror::Error)]
 #[error("no node {wanted} in the input; there is {known}")]
-struct NoSuchNode {
+pub(super) struct NoSuchNode {
     wanted: String,
     known: String,
+}
+
+impl NoSuchNode {
+    /// The node that is wanted, if it is known.
+    pub(super) fn check(wanted: &str, known: &BTreeSet<Arc<str>>) -> Result<Arc<str>, Self> {
+        known.get(wanted).cloned().ok_or_else(|| {
+            let known: Vec<&str> = known.iter().map(|name| &**name).collect();
+            Self { wanted: wanted.to_owned(), known: known.join(", ") }
+        })
+    }
 }
 
 fn nodes(cluster: &Cluster, wanted: Option<&str>) -> Result<Vec<Arc<str>>, NoSuchNode> {
     let known = cluster.node_names();
     match wanted {
         None => Ok(known.into_iter().collect()),
-        Some(wanted) => match known.get(wanted) {
-            Some(node) => Ok(vec![node.clone()]),
-            None => {
-                let known: Vec<&str> = known.iter().map(|name| &**name).collect();
-                Err(NoSuchNode { wanted: wanted.to_owned(), known: known.join(", ") })
-            }
-        },
+        Some(wanted) => NoSuchNode::check(wanted, &known).map(|node| vec![node]),
     }
 }
 

@@ -1,0 +1,128 @@
+//! The ends of flows in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use analysis::diff::{Change, Connectivity, Movement, Side};
+use analysis::matrix::UnitName;
+use policy_compiler::cidr::Family;
+use policy_compiler::model::ObjectName;
+
+/// How many names, or ranges of addresses, are listed before the rest is counted.
+const LISTED: usize = 6;
+
+/// Names of both lists of a change.
+pub(super) struct Words<'c> {
+    /// All pods that are in both clusters, by namespace.
+    namespaces: BTreeMap<&'c str, BTreeSet<&'c UnitName>>,
+    all: usize,
+    groups: usize,
+}
+
+impl<'c> Words<'c> {
+    pub(super) fn new(connectivity: &'c Connectivity) -> Self {
+        let mut namespaces: BTreeMap<&str, BTreeSet<&UnitName>> = BTreeMap::new();
+        for unit in &connectivity.units {
+            namespaces.entry(unit.namespace().unwrap_or_default()).or_default().insert(unit);
+        }
+        Self { namespaces, all: connectivity.units.len(), groups: connectivity.groups }
+    }
+
+    /// `shop/deploy/web, platform/*, 10.0.0.0/8`; whole namespaces, and the whole cluster, by one word.
+    pub(super) fn sides(&self, sides: &[Side]) -> String {
+        let mut names = Vec::new();
+        if self.all > 1 && sides.iter().filter(|side| is_whole(side)).count() == self.all {
+            names.push("every pod".to_owned());
+        } else {
+            self.pods(sides, &mut names);
+        }
+        names = shortened(names, "more");
+        let outside = sides.iter().filter_map(|side| match side {
+            Side::Outside { ranges, rest } => Some((ranges, *rest)),
+            Side::Pods { .. } => None,
+        });
+        if outside.clone().count() == self.groups {
+            names.push("everywhere outside".to_owned());
+            return names.join(", ");
+        }
+        for (ranges, rest) in outside {
+            match rest {
+                true => names.push("other addresses".to_owned()),
+                false => {
+                    names.push(shortened(ranges.iter().map(ToString::to_string).collect(), "more ranges").join(", "))
+                }
+            }
+        }
+        names.join(", ")
+    }
+
+    fn pods(&self, sides: &[Side], names: &mut Vec<String>) {
+        let mut by_namespace: BTreeMap<&str, Vec<&Side>> = BTreeMap::new();
+        for side in sides {
+            if let Side::Pods { unit, .. } = side {
+                by_namespace.entry(unit.namespace().unwrap_or_default()).or_default().push(side);
+            }
+        }
+        for (namespace, units) in by_namespace {
+            let all = self.namespaces.get(namespace).map_or(0, BTreeSet::len);
+            if units.len() > 1 && units.len() == all && units.iter().all(|side| is_whole(side)) {
+                names.push(format!("{namespace}/*"));
+                continue;
+            }
+            for side in units {
+                match side {
+                    Side::Pods { unit, only: None } => names.push(unit.to_string()),
+                    Side::Pods { only: Some(pods), .. } => names.extend(pods.iter().map(ToString::to_string)),
+                    Side::Outside { .. } => (),
+                }
+            }
+        }
+    }
+}
+
+/// All pods of a workload.
+fn is_whole(side: &Side) -> bool {
+    matches!(side, Side::Pods { only: None, .. })
+}
+
+fn shortened(mut names: Vec<String>, what: &str) -> Vec<String> {
+    if names.len() > LISTED + 1 {
+        let more = names.len() - LISTED;
+        names.truncate(LISTED);
+        names.push(format!("{more} {what}"));
+    }
+    names
+}
+
+/// What passes, and over which family if not over all.
+pub(super) fn traffic(change: &Change) -> String {
+    match change.family {
+        None => change.traffic.to_string(),
+        Some(Family::V4) => format!("{} over IPv4", change.traffic),
+        Some(Family::V6) => format!("{} over IPv6", change.traffic),
+    }
+}
+
+/// `shop/deploy/web (2 pods): ingress isolated by shop/deny; egress open`
+pub(super) fn movement(movement: &Movement) -> String {
+    let isolation = |policies: &[ObjectName]| match policies {
+        [] => "open".to_owned(),
+        _ => {
+            let names = policies.iter().map(ToString::to_string).collect();
+            format!("isolated by {}", shortened(names, "more").join(", "))
+        }
+    };
+    let pods = match movement.pods.len() {
+        1 => "1 pod".to_owned(),
+        pods => format!("{pods} pods"),
+    };
+    let (ingress, egress) = (isolation(&movement.ingress), isolation(&movement.egress));
+    format!("{} ({pods}): ingress {ingress}; egress {egress}", movement.unit)
+}
+
+/// Policies that differ: a sign and a name each.
+pub(super) fn policies(connectivity: &Connectivity) -> Vec<(char, &ObjectName)> {
+    let changes = &connectivity.policies;
+    let signed = |sign: char| move |name| (sign, name);
+    let added = changes.added.iter().map(signed('+'));
+    added.chain(changes.removed.iter().map(signed('-'))).chain(changes.changed.iter().map(signed('~'))).collect()
+}
