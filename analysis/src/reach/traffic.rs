@@ -65,12 +65,22 @@ impl TrafficSet {
         }
     }
 
+    /// Something that belongs to it, a port rather than what has none.
+    pub fn first(&self) -> Option<Traffic> {
+        let ports = Protocol::ALL
+            .into_iter()
+            .flat_map(|protocol| self.ports(protocol).iter().map(move |range| (protocol, range)));
+        let port = ports.map(|(protocol, (first, _))| Traffic::Port(protocol, *first)).next();
+        port.or(self.other.then_some(Traffic::Other(1)))
+    }
+
     /// Whether protocols that have no ports, such as ICMP, belong to it.
     pub fn other(&self) -> bool {
         self.other
     }
 
-    fn complement(&self) -> Self {
+    /// All that does not belong to it.
+    pub fn complement(&self) -> Self {
         let gaps = |ranges: &Vec<(u16, u16)>| {
             let mut gaps = Vec::new();
             let mut next = ALL_PORTS.0;

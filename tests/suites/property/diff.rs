@@ -10,7 +10,7 @@ use analysis::reach;
 use podwall_tests::random::{self, Cases, History, Size};
 use policy_compiler::cidr::Family;
 use policy_compiler::cluster::Cluster;
-use policy_compiler::model::Pod;
+use policy_compiler::model::{Object, Pod, Workload};
 use policy_compiler::plan::Settings;
 use policy_compiler::render;
 use policy_compiler::verdict::{self, Endpoint, Flow, Traffic};
@@ -26,7 +26,18 @@ fn versions(history: &History) -> (Cluster, Cluster) {
     let old = history.start.cluster();
     let mut new = old.clone();
     history.steps.iter().flatten().for_each(|event| event.happen(&mut new));
-    (old, new)
+    (employed(old), employed(new))
+}
+
+/// Most pods get a workload, the same in both versions.
+fn employed(mut cluster: Cluster) -> Cluster {
+    let pods: Vec<Pod> = cluster.pods().cloned().collect();
+    for pod in pods {
+        let kind = ["Deployment", "StatefulSet"].get(pod.name.name.len() % 3);
+        let workload = kind.map(|kind| Workload { kind: (*kind).into(), name: "w".into() });
+        _ = cluster.apply(Object::Pod(Pod { workload, ..pod }.into()));
+    }
+    cluster
 }
 
 #[test]
