@@ -78,11 +78,7 @@ fn is_heading(line: &str) -> bool {
     ["chain ", "set ", "map "].iter().any(|word| line.starts_with(word)) && line.ends_with('{')
 }
 
-/// `first,count`; the line before it for an empty span, as `diff` counts.
+/// `first,count`. No table is empty, so that no span is.
 fn span(lines: &std::ops::Range<usize>) -> String {
-    let first = if lines.is_empty() { lines.start } else { lines.start + 1 };
-    match lines.len() {
-        1 => first.to_string(),
-        count => format!("{first},{count}"),
-    }
+    format!("{},{}", lines.start + 1, lines.len())
 }

@@ -200,9 +200,7 @@ fn patched(text: &str, patch: &str) -> String {
         match line.split_at(1) {
             ("@", _) => {
                 let span = line.split(' ').nth(1).unwrap().trim_start_matches('-');
-                let (first, count) = span.split_once(',').unwrap_or((span, "1"));
-                let first: usize = first.parse().unwrap();
-                let start = if count == "0" { first } else { first - 1 };
+                let start = span.split_once(',').unwrap().0.parse::<usize>().unwrap() - 1;
                 out.extend(lines.by_ref().take(start - taken));
                 taken = start;
             }
