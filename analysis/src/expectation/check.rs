@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy_compiler::cidr::{Family, IpRange};
 use policy_compiler::cluster::Cluster;
 use policy_compiler::model::{ObjectName, Phase, Pod};
-use policy_compiler::verdict::{Endpoint, Flow, Traffic};
+use policy_compiler::verdict::{self, Endpoint, Flow, Host, Traffic, Verdict};
 
 use super::Expectation;
 use crate::party::Pattern;
@@ -35,7 +35,7 @@ pub enum Flaw<'c> {
     /// There is nobody but one and the same pod at both ends, of whom no policy speaks; or only strangers.
     NoFlow,
     /// Flows that policies judge otherwise.
-    Flows(Failure<'c>),
+    Flows(Box<Failure<'c>>),
 }
 
 /// Flows that are not as expected, all for the same reasons.
@@ -45,6 +45,8 @@ pub struct Failure<'c> {
     pub pairs: usize,
     /// One of their flows.
     pub example: Flow<'c>,
+    /// What policies say of it, and why.
+    pub verdict: Verdict<'c>,
     /// Everything between them that is not as expected.
     pub traffic: TrafficSet,
 }
@@ -59,7 +61,7 @@ pub fn check<'c>(cluster: &'c Cluster, expectations: &[Expectation]) -> Vec<Outc
         .map(|expectation| [&expectation.from, &expectation.to].map(|who| Parties::of(cluster, who, &mut outside)))
         .collect();
     let reach = Reach::new(cluster, PortSpace::of([cluster]), &outside);
-    let checking = Checking { reach, outside: &outside };
+    let checking = Checking { cluster, reach, outside: &outside };
     let outcome = |(expectation, [from, to]): (&Expectation, &[Parties<'c>; 2])| {
         for (parties, pattern) in [(from, &expectation.from), (to, &expectation.to)] {
             if parties.is_empty() {
@@ -82,7 +84,7 @@ impl<'c> Parties<'c> {
     fn of(cluster: &'c Cluster, pattern: &Pattern, groups: &mut Vec<AddressGroup>) -> Self {
         let mut found = match pattern {
             Pattern::Address(address) => match Endpoint::resolve(cluster, *address).host {
-                policy_compiler::verdict::Host::Pod(pod) => return Self { pods: vec![pod], outside: Vec::new() },
+                Host::Pod(pod) => return Self { pods: vec![pod], outside: Vec::new() },
                 _ => vec![AddressGroup { ranges: vec![IpRange { first: *address, last: *address }], rest: false }],
             },
             Pattern::Block(cidr) => reach::split(cluster, *cidr),
@@ -109,6 +111,7 @@ struct Part<'c> {
 }
 
 struct Checking<'g, 'c> {
+    cluster: &'c Cluster,
     reach: Reach<'c>,
     outside: &'g [AddressGroup],
 }
@@ -125,7 +128,7 @@ impl<'c> Checking<'_, 'c> {
         }
         let alone = from.pods.len() == 1 && to.pods == from.pods;
         match outcome.pairs {
-            0 if alone => Self::itself(expectation, from.pods[0], &mut outcome),
+            0 if alone => self.itself(expectation, from.pods[0], &mut outcome),
             0 => outcome.flaws.push(Flaw::NoFlow),
             _ => (),
         }
@@ -146,11 +149,11 @@ impl<'c> Checking<'_, 'c> {
     }
 
     /// A pod to itself, where nobody else was asked for.
-    fn itself(expectation: &Expectation, pod: &'c Pod, outcome: &mut Outcome<'c>) {
+    fn itself(&self, expectation: &Expectation, pod: &'c Pod, outcome: &mut Outcome<'c>) {
         outcome.pairs = 1;
         if !expectation.allowed {
             let end = Endpoint::pod(pod, pod.addresses.first().copied());
-            outcome.flaws.push(Flaw::Flows(failure(expectation, 1, end, end, TrafficSet::everything())));
+            outcome.flaws.push(Flaw::Flows(Box::new(self.failure(expectation, 1, end, end, TrafficSet::everything()))));
         }
     }
 
@@ -171,8 +174,8 @@ impl<'c> Checking<'_, 'c> {
             && !expectation.allowed
         {
             let ends = |pod: &'c Pod| Endpoint::pod(pod, pod.addresses.first().copied());
-            let failure = failure(expectation, count, ends(from), ends(to), TrafficSet::everything());
-            outcome.flaws.push(Flaw::Flows(failure));
+            let failure = self.failure(expectation, count, ends(from), ends(to), TrafficSet::everything());
+            outcome.flaws.push(Flaw::Flows(Box::new(failure)));
         }
         if pairs.judged.0 == 0 {
             return;
@@ -184,10 +187,23 @@ impl<'c> Checking<'_, 'c> {
                 let from = self.end(sender, pods.map(|(from, _)| from), family);
                 let to = self.end(receiver, pods.map(|(_, to)| to), family);
                 let (Some(from), Some(to)) = (from, to) else { continue };
-                outcome.flaws.push(Flaw::Flows(failure(expectation, pairs.judged.0, from, to, wrong)));
+                outcome.flaws.push(Flaw::Flows(Box::new(self.failure(expectation, pairs.judged.0, from, to, wrong))));
                 return;
             }
         }
+    }
+
+    fn failure(
+        &self,
+        expectation: &Expectation,
+        pairs: usize,
+        from: Endpoint<'c>,
+        to: Endpoint<'c>,
+        traffic: TrafficSet,
+    ) -> Failure<'c> {
+        let one = expectation.traffic.or(traffic.first()).unwrap_or(Traffic::Other(1));
+        let example = Flow { from, to, traffic: one };
+        Failure { pairs, verdict: verdict::judge(self.cluster, &example), example, traffic }
     }
 
     /// One of a part, speaking over a family.
@@ -201,17 +217,6 @@ impl<'c> Checking<'_, 'c> {
             }
         }
     }
-}
-
-fn failure<'c>(
-    expectation: &Expectation,
-    pairs: usize,
-    from: Endpoint<'c>,
-    to: Endpoint<'c>,
-    traffic: TrafficSet,
-) -> Failure<'c> {
-    let example = expectation.traffic.or(traffic.first()).unwrap_or(Traffic::Other(1));
-    Failure { pairs, example: Flow { from, to, traffic: example }, traffic }
 }
 
 /// How many pairs there are, with one of them: those of a pod and its own node, and those that policies judge. A pod and

@@ -10,7 +10,7 @@ pub(crate) use diff::{Diff, DiffFormat};
 pub(crate) use explain::Explain;
 pub(crate) use lint::Lint;
 pub(crate) use matrix::{Matrix, MatrixFormat};
-pub(crate) use test::Test;
+pub(crate) use test::{Test, TestFormat};
 
 use std::path::PathBuf;
 

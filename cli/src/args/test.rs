@@ -1,6 +1,8 @@
 //! The flags of `podwall test`.
 
-use clap::Args as Group;
+use std::path::PathBuf;
+
+use clap::{Args as Group, ValueEnum};
 
 use super::Input;
 
@@ -8,4 +10,17 @@ use super::Input;
 pub(crate) struct Test {
     #[command(flatten)]
     pub(crate) input: Input,
+    /// Files of expectations: lists of {from, to, port, verdict, note}
+    #[arg(value_name = "EXPECTATIONS", required = true)]
+    pub(crate) expectations: Vec<PathBuf>,
+    /// For a terminal, for programs, or for the reports of a CI system
+    #[arg(short, long, value_enum, default_value_t = TestFormat::Text)]
+    pub(crate) output: TestFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestFormat {
+    Text,
+    Json,
+    Junit,
 }

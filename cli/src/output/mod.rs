@@ -1,6 +1,7 @@
 //! What people see: colours on a terminal, none in a pipe.
 
 pub(crate) mod diff;
+pub(crate) mod expectation;
 pub(crate) mod matrix;
 pub(crate) mod proof;
 

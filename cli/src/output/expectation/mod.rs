@@ -1,0 +1,82 @@
+//! How expectations fared: for a terminal, for programs, and for CI systems.
+
+mod json;
+mod junit;
+mod text;
+
+pub(crate) use json::json;
+pub(crate) use junit::junit;
+pub(crate) use text::text;
+
+use std::sync::Arc;
+
+use analysis::expectation::{Expectation, Failure, Flaw, Outcome};
+use analysis::explain::{reason, words};
+use policy_compiler::model::Direction;
+use policy_compiler::verdict::Verdict;
+
+/// A file, and what became of each of its expectations.
+pub(crate) struct Checked<'c> {
+    pub(crate) file: Arc<str>,
+    pub(crate) expectations: Vec<Expectation>,
+    pub(crate) outcomes: Vec<Outcome<'c>>,
+}
+
+impl<'c> Checked<'c> {
+    fn cases(&self) -> impl Iterator<Item = (&Expectation, &Outcome<'c>)> {
+        self.expectations.iter().zip(&self.outcomes)
+    }
+
+    /// How many of its expectations do not hold.
+    pub(crate) fn failed(&self) -> usize {
+        self.outcomes.iter().filter(|outcome| !outcome.holds()).count()
+    }
+}
+
+/// `shop/* -> shop/db TCP 5432: deny`
+fn title(expectation: &Expectation) -> String {
+    let Expectation { from, to, .. } = expectation;
+    let traffic = expectation.traffic.map_or_else(|| "*".to_owned(), words::traffic);
+    format!("{from} -> {to} {traffic}: {}", verdict(expectation.allowed))
+}
+
+fn verdict(allowed: bool) -> &'static str {
+    if allowed { "allow" } else { "deny" }
+}
+
+/// What is wrong, first in short, then why.
+fn lines(expectation: &Expectation, flaw: &Flaw<'_>) -> Vec<String> {
+    match flaw {
+        Flaw::Nobody(pattern) => vec![format!("{pattern} matches nobody in the input")],
+        Flaw::NoFlow => vec!["there is no flow between these: nobody else at either end, or no pod at all".to_owned()],
+        Flaw::Flows(failure) => {
+            let mut lines = vec![sentence(expectation, failure)];
+            lines.extend(reasons(&failure.verdict));
+            lines
+        }
+    }
+}
+
+/// `shop/a -> shop/b TCP 80 is denied (as are 5 more pairs)`
+fn sentence(expectation: &Expectation, failure: &Failure<'_>) -> String {
+    let flow = &failure.example;
+    let word = if expectation.allowed { "denied" } else { "allowed" };
+    let mut sentence = format!("{} -> {} {} is {word}", flow.from, flow.to, words::traffic(flow.traffic));
+    if expectation.traffic.is_none() {
+        sentence.push_str(&format!("; of everything: {}", failure.traffic));
+    }
+    match failure.pairs {
+        1 => (),
+        2 => sentence.push_str(" (and one more pair)"),
+        pairs => sentence.push_str(&format!(" (and {} more pairs)", pairs - 1)),
+    }
+    sentence
+}
+
+fn reasons(verdict: &Verdict<'_>) -> Vec<String> {
+    if let Some(exempt) = verdict.exempt {
+        return vec![exempt.to_string()];
+    }
+    let reason = |direction, judgement| format!("{direction}: {}", reason(judgement, direction));
+    vec![reason(Direction::Egress, &verdict.egress), reason(Direction::Ingress, &verdict.ingress)]
+}
