@@ -164,3 +164,30 @@ fn a_directory_without_manifests_is_an_error() {
     let run = run(&["compile", "-f", empty.argument()], "").expect(2);
     assert!(run.stderr.contains("no manifests"), "{}", run.stderr);
 }
+
+#[test]
+fn stats_count_what_the_listing_holds() {
+    let shop = |more: &[&str]| {
+        run(&[&["compile", "-f", "fixtures/shop", "--addresses", "10.244.0.0/24"], more].concat(), "").stdout
+    };
+    let stats: Value = serde_json::from_str(&shop(&["--stats", "-o", "json"])).unwrap();
+    let nodes = stats["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 2);
+    for node in nodes {
+        let name = node["node"].as_str().unwrap();
+        let listing = shop(&["--node", name]);
+        let starting = |words: &[&str]| {
+            let starts = |line: &&str| words.iter().any(|word| line.strip_prefix('\t').is_some_and(|l| l.starts_with(word)));
+            listing.lines().filter(starts).count() as u64
+        };
+        assert_eq!(node["chains"], starting(&["chain "]), "{name}");
+        assert_eq!(node["sets"], starting(&["set ", "map "]), "{name}");
+        let heading = format!("# node {name}: {} pods with an address, {} of them isolated", node["pods"], node["isolated"]);
+        assert!(listing.starts_with(&heading), "{heading}");
+        assert!(node["elements"].as_u64() > node["pods"].as_u64() && node["rules"].as_u64() > node["chains"].as_u64());
+    }
+    let text = shop(&["--stats"]);
+    assert_eq!(text.lines().count(), 4, "{text}");
+    let total: u64 = nodes.iter().map(|node| node["elements"].as_u64().unwrap()).sum();
+    assert!(text.lines().last().unwrap().ends_with(&format!(" {total}")), "{text}");
+}

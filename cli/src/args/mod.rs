@@ -140,6 +140,9 @@ pub(crate) struct Compile {
     /// Give pods without an address one of these blocks, in the order of their names: CIDR[,CIDR]
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = cidr)]
     pub(crate) addresses: Vec<Cidr>,
+    /// Print how much each node's table holds, not the rules
+    #[arg(long)]
+    pub(crate) stats: bool,
     /// nft's language, or libnftables JSON
     #[arg(short, long, value_enum, default_value_t = RulesFormat::Nft)]
     pub(crate) output: RulesFormat,

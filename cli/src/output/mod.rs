@@ -4,6 +4,7 @@ pub(crate) mod diff;
 pub(crate) mod expectation;
 pub(crate) mod matrix;
 pub(crate) mod proof;
+pub(crate) mod stats;
 
 use std::error::Error;
 use std::io::{self, Write};

@@ -12,6 +12,7 @@ use policy_compiler::plan::{self, Generation, NodePlan, Settings};
 use policy_compiler::render;
 
 use crate::args::{Compile, RulesFormat};
+use crate::output::stats;
 use crate::{input, output};
 
 pub(crate) fn run(args: &Compile) -> Result<ExitCode, Box<dyn Error>> {
@@ -40,11 +41,13 @@ pub(crate) fn run(args: &Compile) -> Result<ExitCode, Box<dyn Error>> {
         let pods = if pending == 1 { "1 pod has" } else { &format!("{pending} pods have") };
         output::warning(&format!("{pods} no address yet, and so no rules; --addresses CIDR gives them some"));
     }
-    let text = match args.output {
-        RulesFormat::Nft => nft(&plans, &settings),
-        RulesFormat::Json => json(&plans, args.node.is_some())?,
+    let text = match (args.stats, args.output) {
+        (false, RulesFormat::Nft) => nft(&plans, &settings),
+        (false, RulesFormat::Json) => json(&plans, args.node.is_some())?,
+        (true, RulesFormat::Nft) => stats::text(&plans),
+        (true, RulesFormat::Json) => stats::json(&plans),
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -91,9 +94,8 @@ fn nft(plans: &[(Arc<str>, NodePlan)], settings: &Settings) -> String {
 }
 
 fn heading(text: &mut String, node: &str, plan: &NodePlan) {
-    let isolated = plan.pods.iter().filter(|pod| !pod.ingress.is_empty() || !pod.egress.is_empty()).count();
     // A String takes every write.
-    _ = writeln!(text, "# node {node}: {} pods with an address, {isolated} of them isolated", plan.pods.len());
+    _ = writeln!(text, "# node {node}: {} pods with an address, {} of them isolated", plan.pods.len(), plan.isolated());
     for pod in &plan.pods {
         let list = |policies: &[policy_compiler::model::ObjectName]| {
             let names: Vec<&str> = policies.iter().map(|policy| &*policy.name).collect();

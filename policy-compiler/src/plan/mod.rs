@@ -38,6 +38,13 @@ pub struct NodePlan {
     pub pending: Vec<ObjectName>,
 }
 
+impl NodePlan {
+    /// How many of its pods a policy isolates, for one direction at least.
+    pub fn isolated(&self) -> usize {
+        self.pods.iter().filter(|pod| !pod.ingress.is_empty() || !pod.egress.is_empty()).count()
+    }
+}
+
 /// A pod of the node, as planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedPod {

@@ -31,6 +31,19 @@ pub struct Table {
     pub sets: BTreeMap<Name, Set>,
 }
 
+/// How much a table holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableSize {
+    /// Chains, the base chain included.
+    pub chains: usize,
+    /// Rules of all chains.
+    pub rules: usize,
+    /// Named sets and maps.
+    pub sets: usize,
+    /// Elements of all sets and maps.
+    pub elements: usize,
+}
+
 /// A chain: hooked into `forward`, or reached by jumps only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
@@ -81,5 +94,15 @@ impl Table {
     /// An empty table.
     pub fn new(name: impl Into<Name>) -> Self {
         Self { name: name.into(), chains: BTreeMap::new(), sets: BTreeMap::new() }
+    }
+
+    /// How much it holds.
+    pub fn size(&self) -> TableSize {
+        TableSize {
+            chains: self.chains.len(),
+            rules: self.chains.values().map(|chain| chain.rules.len()).sum(),
+            sets: self.sets.len(),
+            elements: self.sets.values().map(|set| set.elements.len()).sum(),
+        }
     }
 }
