@@ -1,10 +1,11 @@
 //! Manifests from files, directories and standard input, to a cluster.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use policy_compiler::cidr::CidrRules;
 use policy_compiler::cluster::Cluster;
 use policy_compiler::manifest::{self, Content, Manifest, Severity};
 use policy_compiler::model::{ObjectId, Origin};
@@ -15,11 +16,20 @@ use crate::output;
 /// The node that pods are put on where the input knows none.
 pub(crate) const ONLY_NODE: &str = "node";
 
+/// What standard input is called where a file's name would stand.
+const STDIN: &str = "<stdin>";
+
 /// Everything that the input says.
 pub(crate) struct Loaded {
     pub(crate) cluster: Cluster,
     /// The manifests themselves, in the order in which they were read.
     pub(crate) manifests: Vec<Manifest>,
+}
+
+/// One text of the input, and what it says.
+pub(crate) struct Source {
+    pub(crate) text: String,
+    pub(crate) manifest: Manifest,
 }
 
 /// Why input cannot be used.
@@ -35,37 +45,44 @@ pub(crate) enum InputError {
 
 /// Reads all input, and reports all that is wrong with it, not only the first.
 pub(crate) fn load(input: &Input) -> Result<Loaded, InputError> {
-    let mut manifests = Vec::new();
-    for path in &input.paths {
-        if path.as_os_str() == "-" {
-            let text = read_stdin().map_err(|source| InputError::Unreadable { path: "<stdin>".into(), source })?;
-            manifests.push(manifest::read(&"<stdin>".into(), &text, input.cidr_rules()));
-            continue;
-        }
-        let unreadable = |source| InputError::Unreadable { path: path.clone(), source };
-        let files = enforcer::source::manifest_files(path).map_err(unreadable)?;
-        if files.is_empty() {
-            return Err(InputError::Empty(path.clone()));
-        }
-        for file in files {
-            manifests.push(read_file(&file, input)?);
-        }
-    }
+    load_from(&input.paths, input.cidr_rules())
+}
+
+/// The same for paths that are not the input of the verb: each call is a cluster of its own.
+pub(crate) fn load_from(paths: &[PathBuf], rules: CidrRules) -> Result<Loaded, InputError> {
+    let manifests: Vec<Manifest> = read(paths, rules)?.into_iter().map(|source| source.manifest).collect();
     let cluster = assemble(&manifests)?;
     Ok(Loaded { cluster, manifests })
 }
 
-fn read_stdin() -> io::Result<String> {
-    let mut text = String::new();
-    io::stdin().read_to_string(&mut text)?;
-    Ok(text)
+/// Reads texts, and leaves to the caller what to make of their problems.
+pub(crate) fn read(paths: &[PathBuf], rules: CidrRules) -> Result<Vec<Source>, InputError> {
+    let mut sources = Vec::new();
+    for path in paths {
+        let unreadable = |path: &Path| {
+            let path = path.to_owned();
+            move |source| InputError::Unreadable { path, source }
+        };
+        if path.as_os_str() == "-" {
+            let text = io::read_to_string(io::stdin()).map_err(unreadable(Path::new(STDIN)))?;
+            sources.push(source(&STDIN.into(), text, rules));
+            continue;
+        }
+        let files = enforcer::source::manifest_files(path).map_err(unreadable(path))?;
+        if files.is_empty() {
+            return Err(InputError::Empty(path.clone()));
+        }
+        for file in files {
+            let text = std::fs::read_to_string(&file).map_err(unreadable(&file))?;
+            sources.push(source(&file.to_string_lossy().into(), text, rules));
+        }
+    }
+    Ok(sources)
 }
 
-fn read_file(path: &Path, input: &Input) -> Result<Manifest, InputError> {
-    let unreadable = |source| InputError::Unreadable { path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let name: Arc<str> = path.to_string_lossy().into();
-    Ok(manifest::read(&name, &text, input.cidr_rules()))
+fn source(name: &Arc<str>, text: String, rules: CidrRules) -> Source {
+    let manifest = manifest::read(name, &text, rules);
+    Source { text, manifest }
 }
 
 fn assemble(manifests: &[Manifest]) -> Result<Cluster, InputError> {

@@ -1,7 +1,10 @@
 //! What people see: colours on a terminal, none in a pipe.
 
+pub(crate) mod explain;
+pub(crate) mod lint;
 pub(crate) mod matrix;
 pub(crate) mod proof;
+pub(crate) mod sarif;
 
 use std::error::Error;
 use std::io::{self, Write};
