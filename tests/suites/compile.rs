@@ -177,12 +177,14 @@ fn stats_count_what_the_listing_holds() {
         let name = node["node"].as_str().unwrap();
         let listing = shop(&["--node", name]);
         let starting = |words: &[&str]| {
-            let starts = |line: &&str| words.iter().any(|word| line.strip_prefix('\t').is_some_and(|l| l.starts_with(word)));
+            let starts =
+                |line: &&str| words.iter().any(|word| line.strip_prefix('\t').is_some_and(|l| l.starts_with(word)));
             listing.lines().filter(starts).count() as u64
         };
         assert_eq!(node["chains"], starting(&["chain "]), "{name}");
         assert_eq!(node["sets"], starting(&["set ", "map "]), "{name}");
-        let heading = format!("# node {name}: {} pods with an address, {} of them isolated", node["pods"], node["isolated"]);
+        let heading =
+            format!("# node {name}: {} pods with an address, {} of them isolated", node["pods"], node["isolated"]);
         assert!(listing.starts_with(&heading), "{heading}");
         assert!(node["elements"].as_u64() > node["pods"].as_u64() && node["rules"].as_u64() > node["chains"].as_u64());
     }

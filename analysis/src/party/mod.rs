@@ -12,6 +12,8 @@
 mod name;
 mod pattern;
 mod port;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -42,7 +42,8 @@ impl FromStr for Name {
             !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
         };
         let (namespace, kind, name) = split(text).ok_or_else(|| NameError(text.to_owned()))?;
-        if !part(namespace) || !part(name) {
+        // Namespaces have no dots, which tells a CIDR from a name.
+        if !part(namespace) || namespace.contains('.') || !part(name) {
             return Err(NameError(text.to_owned()));
         }
         Ok(Self::Object { kind, name: ObjectName::new(namespace, name) })
@@ -70,8 +71,8 @@ pub enum UnknownParty {
         what: &'static str,
         /// The name.
         name: ObjectName,
-        /// A name that is nearly the same.
-        meant: Option<ObjectName>,
+        /// A name that is nearly the same, or the same in another namespace.
+        meant: Option<Name>,
     },
     /// Workloads of several kinds have it.
     #[error("{name} is the name of several workloads: {}; say which", .kinds.join(", "))]
@@ -95,14 +96,14 @@ impl Name {
                 Ok(service.map_or(Party::Address(*address), Party::Service))
             }
             Self::Object { kind: Some(Kind::Pod), name } => {
-                pod(cluster, name).ok_or_else(|| missing("pod", name, pod_names(cluster)))
+                pod(cluster, name).ok_or_else(|| missing("pod", name, cluster))
             }
             Self::Object { kind: Some(Kind::Service), name } => {
-                service(cluster, name).ok_or_else(|| missing("Service", name, service_names(cluster)))
+                service(cluster, name).ok_or_else(|| missing("Service", name, cluster))
             }
             Self::Object { kind: Some(Kind::Workload(kind)), name } => {
                 let pods: Vec<&Pod> = pods_of(cluster, name).filter(|(of, _)| of == kind).map(|(_, pod)| pod).collect();
-                if pods.is_empty() { Err(missing(kind, name, workload_names(cluster))) } else { Ok(Party::Pods(pods)) }
+                if pods.is_empty() { Err(missing(kind, name, cluster)) } else { Ok(Party::Pods(pods)) }
             }
             Self::Object { kind: None, name } => match pod(cluster, name) {
                 Some(pod) => Ok(pod),
@@ -132,8 +133,7 @@ fn workload_or_service<'c>(cluster: &'c Cluster, name: &ObjectName) -> Result<Pa
     if !pods.is_empty() {
         return Ok(Party::Pods(pods));
     }
-    let known = || pod_names(cluster).chain(workload_names(cluster)).chain(service_names(cluster));
-    service(cluster, name).ok_or_else(|| missing("pod, workload or Service", name, known()))
+    service(cluster, name).ok_or_else(|| missing("pod, workload or Service", name, cluster))
 }
 
 fn pod<'c>(cluster: &'c Cluster, name: &ObjectName) -> Option<Party<'c>> {
@@ -153,23 +153,26 @@ fn pods_of<'c>(cluster: &'c Cluster, name: &ObjectName) -> impl Iterator<Item = 
     })
 }
 
-fn pod_names(cluster: &Cluster) -> impl Iterator<Item = ObjectName> {
-    cluster.pods().map(|pod| pod.name.clone())
+/// Everybody that there is, workloads and Services with their kinds.
+fn everybody(cluster: &Cluster) -> impl Iterator<Item = (ObjectName, Option<Kind>)> {
+    let pods = cluster.pods().map(|pod| (pod.name.clone(), None));
+    let workloads = cluster.pods().filter(|pod| pod.phase == Phase::Running).filter_map(|pod| {
+        let workload = pod.workload.as_ref()?;
+        let kind = Kind::parse(&workload.kind.to_ascii_lowercase())?;
+        Some((ObjectName::new(pod.name.namespace.clone(), workload.name.clone()), Some(kind)))
+    });
+    let services = cluster.services().map(|service| (service.name.clone(), Some(Kind::Service)));
+    pods.chain(workloads).chain(services)
 }
 
-fn workload_names(cluster: &Cluster) -> impl Iterator<Item = ObjectName> {
-    cluster
-        .pods()
-        .filter_map(|pod| Some(ObjectName::new(pod.name.namespace.clone(), pod.workload.as_ref()?.name.clone())))
-}
-
-fn service_names(cluster: &Cluster) -> impl Iterator<Item = ObjectName> {
-    cluster.services().map(|service| service.name.clone())
-}
-
-fn missing(what: &'static str, name: &ObjectName, known: impl Iterator<Item = ObjectName>) -> UnknownParty {
+fn missing(what: &'static str, name: &ObjectName, cluster: &Cluster) -> UnknownParty {
     let wanted = name.to_string();
-    let near = known.map(|known| (strsim::damerau_levenshtein(&wanted, &known.to_string()), known));
-    let meant = near.min().filter(|(distance, _)| *distance <= 1 + wanted.len() / 5).map(|(_, known)| known);
+    let near = everybody(cluster).filter_map(|(known, kind)| {
+        let distance = strsim::damerau_levenshtein(&wanted, &known.to_string());
+        // Whoever forgets the namespace is far off by letters, and yet nearly right.
+        let elsewhere = known.name == name.name;
+        (distance <= 1 + wanted.len() / 8 || elsewhere).then_some((distance, known, kind))
+    });
+    let meant = near.min().map(|(_, name, kind)| Name::Object { kind, name });
     UnknownParty::Missing { what, name: name.clone(), meant }
 }

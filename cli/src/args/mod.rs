@@ -8,7 +8,7 @@ mod test;
 
 pub(crate) use diff::{Diff, DiffFormat};
 pub(crate) use explain::Explain;
-pub(crate) use lint::Lint;
+pub(crate) use lint::{Lint, LintFormat};
 pub(crate) use matrix::{Matrix, MatrixFormat};
 pub(crate) use test::{Test, TestFormat};
 

@@ -2,8 +2,11 @@
 
 pub(crate) mod diff;
 pub(crate) mod expectation;
+pub(crate) mod explain;
+pub(crate) mod lint;
 pub(crate) mod matrix;
 pub(crate) mod proof;
+pub(crate) mod sarif;
 pub(crate) mod stats;
 
 use std::error::Error;

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Test) -> Result<ExitCode, Box<dyn Error>> {
     loaded.cluster.place_pods(input::ONLY_NODE);
     let checked: Vec<Checked<'_>> = files
         .into_iter()
-        .map(|(file, expectations)| {
+        .map(|Suite { file, expectations }| {
             let outcomes = expectation::check(&loaded.cluster, &expectations);
             Checked { file, expectations, outcomes }
         })
@@ -37,13 +37,19 @@ pub(crate) fn run(args: &Test) -> Result<ExitCode, Box<dyn Error>> {
     Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
 }
 
+/// A file of expectations.
+struct Suite {
+    file: Arc<str>,
+    expectations: Vec<Expectation>,
+}
+
 /// Some files hold no expectations; each has been reported.
 #[derive(Debug, thiserror::Error)]
 #[error("nothing was tested")]
 struct NothingTested;
 
 /// Reads all files, and reports all that are wrong.
-fn read(paths: &[PathBuf]) -> Result<Vec<(Arc<str>, Vec<Expectation>)>, Box<dyn Error>> {
+fn read(paths: &[PathBuf]) -> Result<Vec<Suite>, Box<dyn Error>> {
     let mut files = Vec::new();
     let mut wrong = false;
     for path in paths {
@@ -51,7 +57,7 @@ fn read(paths: &[PathBuf]) -> Result<Vec<(Arc<str>, Vec<Expectation>)>, Box<dyn 
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let name: Arc<str> = path.to_string_lossy().into();
         match expectation::read(&name, &text) {
-            Ok(expectations) => files.push((name, expectations)),
+            Ok(expectations) => files.push(Suite { file: name, expectations }),
             Err(error) => {
                 output::error(&error);
                 wrong = true;
