@@ -40,7 +40,7 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Expectation>, Expectation
     let written: Option<Vec<Spanned<Written>>> = serde_saphyr::from_str(text).map_err(|error| {
         let (line, column) = error.location().map_or((1, 1), |location| (location.line(), location.column()));
         let message = error.without_snippet().to_string();
-        ExpectationError::Malformed { origin: origin(line, column), message: one_line(&message) }
+        ExpectationError::Malformed { origin: origin(line, column), message: tidy(&message) }
     })?;
     let expectations: Vec<Expectation> = written
         .unwrap_or_default()
@@ -60,8 +60,11 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Expectation>, Expectation
     Ok(expectations)
 }
 
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
+/// In one line, without the place, which stands in front, and without advice to programmers.
+fn tidy(message: &str) -> String {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = line.rsplit_once(" at line ").map_or(&*line, |(line, _)| line);
+    line.split_once(", set DuplicateKeyPolicy").map_or(line, |(line, _)| line).to_owned()
 }
 
 #[derive(Deserialize)]

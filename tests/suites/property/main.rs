@@ -4,6 +4,7 @@
 //! `PODWALL_CASES` says how many clusters, `PODWALL_LONG=1` ten times as many, `PODWALL_SEED` which.
 
 mod diff;
+mod expectation;
 mod flows;
 mod reach;
 mod shared;

@@ -1,7 +1,7 @@
 //! Expectations for programs; `docs/json.md` has the shape.
 
 use analysis::expectation::{Expectation, Flaw, Outcome};
-use analysis::explain::words;
+use policy_compiler::verdict::Traffic;
 use serde_json::{Value, json};
 
 use super::{Checked, lines, reasons, verdict};
@@ -19,7 +19,7 @@ fn case(expectation: &Expectation, outcome: &Outcome<'_>) -> Value {
         "line": expectation.origin.line,
         "from": expectation.from.to_string(),
         "to": expectation.to.to_string(),
-        "port": expectation.traffic.map_or_else(|| "*".to_owned(), words::traffic),
+        "port": expectation.traffic.map_or_else(|| "*".to_owned(), written),
         "verdict": verdict(expectation.allowed),
         "holds": outcome.holds(),
         "pairs": outcome.pairs,
@@ -31,6 +31,15 @@ fn case(expectation: &Expectation, outcome: &Outcome<'_>) -> Value {
     value
 }
 
+/// As expectations spell it: `80/TCP`, `icmp`.
+fn written(traffic: Traffic) -> String {
+    match traffic {
+        Traffic::Port(protocol, port) => format!("{port}/{protocol}"),
+        Traffic::Other(58) => "icmpv6".to_owned(),
+        Traffic::Other(_) => "icmp".to_owned(),
+    }
+}
+
 fn flaw(expectation: &Expectation, flaw: &Flaw<'_>) -> Value {
     let message = lines(expectation, flaw).into_iter().next();
     match flaw {
@@ -39,7 +48,7 @@ fn flaw(expectation: &Expectation, flaw: &Flaw<'_>) -> Value {
             "message": message,
             "from": failure.example.from.to_string(),
             "to": failure.example.to.to_string(),
-            "port": words::traffic(failure.example.traffic),
+            "port": written(failure.example.traffic),
             "verdict": verdict(failure.verdict.is_allowed()),
             "pairs": failure.pairs,
             "reasons": reasons(&failure.verdict),

@@ -57,14 +57,12 @@ fn lines(expectation: &Expectation, flaw: &Flaw<'_>) -> Vec<String> {
     }
 }
 
-/// `shop/a -> shop/b TCP 80 is denied (as are 5 more pairs)`
+/// `shop/a -> shop/b: TCP 80 is denied (and 5 more pairs)`
 fn sentence(expectation: &Expectation, failure: &Failure<'_>) -> String {
     let flow = &failure.example;
     let word = if expectation.allowed { "denied" } else { "allowed" };
-    let mut sentence = format!("{} -> {} {} is {word}", flow.from, flow.to, words::traffic(flow.traffic));
-    if expectation.traffic.is_none() {
-        sentence.push_str(&format!("; of everything: {}", failure.traffic));
-    }
+    let traffic = expectation.traffic.map_or_else(|| failure.traffic.to_string(), words::traffic);
+    let mut sentence = format!("{} -> {}: {traffic} is {word}", flow.from, flow.to);
     match failure.pairs {
         1 => (),
         2 => sentence.push_str(" (and one more pair)"),

@@ -25,11 +25,14 @@ fn write(out: &mut String, checked: &[Checked<'_>]) -> Result {
             if let Some(note) = &expectation.note {
                 write!(out, " {DIM}({note}){DIM:#}")?;
             }
+            if !outcome.holds() {
+                write!(out, " {DIM}{}{DIM:#}", expectation.origin)?;
+            }
             writeln!(out)?;
             for flaw in outcome.flaws.iter().take(SHOWN) {
                 let mut lines = lines(expectation, flaw).into_iter();
                 if let Some(first) = lines.next() {
-                    writeln!(out, "          {RED}{first}{RED:#} {DIM}{}{DIM:#}", expectation.origin)?;
+                    writeln!(out, "          {RED}{first}{RED:#}")?;
                 }
                 for line in lines {
                     writeln!(out, "            {line}")?;
