@@ -47,6 +47,16 @@ pub fn fixture(path: &str) -> PathBuf {
     root().join("fixtures").join(path)
 }
 
+/// Holds what was printed against the file of what is expected, which `PODWALL_BLESS=1` writes anew.
+#[track_caller]
+pub fn golden(file: &Path, found: &str) {
+    if std::env::var_os("PODWALL_BLESS").is_some() {
+        std::fs::write(file, found).expect("fixtures can be written");
+    }
+    let expected = std::fs::read_to_string(file).unwrap_or_default();
+    assert_same_lines(found, &expected, &format!("{}: PODWALL_BLESS=1 writes what is printed now", file.display()));
+}
+
 /// What a run of a program came to.
 #[derive(Debug)]
 pub struct Run {

@@ -2,7 +2,7 @@
 
 use lab::Namespace;
 use podwall_tests::{
-    Manifests, agent, assert_same_lines, fixture, json_listing, listing, namespace, nft, root, run, run_in,
+    Manifests, agent, assert_same_lines, fixture, golden, json_listing, listing, namespace, nft, root, run, run_in,
     without_comments,
 };
 use serde_json::Value;
@@ -74,12 +74,7 @@ fn the_rules_of_every_fixture_are_the_ones_beside_it() {
     for (cluster, _) in CLUSTERS {
         let path = format!("fixtures/{cluster}");
         let text = run(&["compile", "-f", &path, "--addresses", ADDRESSES], "").expect(0).stdout;
-        let expected = root().join(path).join("expected.nft");
-        if std::env::var_os("PODWALL_BLESS").is_some() {
-            std::fs::write(&expected, &text).unwrap();
-        }
-        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
-        assert_same_lines(&text, &expected, &format!("{cluster}: PODWALL_BLESS=1 writes what is printed now"));
+        golden(&root().join(path).join("expected.nft"), &text);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use analysis::lint::{Code, Severity};
-use podwall_tests::{Manifests, Run, assert_same_lines, fixture, root, run};
+use podwall_tests::{Manifests, Run, fixture, golden, root, run};
 use serde_json::Value;
 
 const POLICY: &str =
@@ -65,12 +65,7 @@ fn the_text_of_every_finding_is_the_one_beside_it() {
         let folder = format!("fixtures/lint/{code}");
         let text = run(&["lint", "--fail-on", "never", "-f", &format!("{folder}/bad.yaml")], "").expect(0);
         assert!(!text.stderr.contains("skipped"), "{folder}: {}", text.stderr);
-        let expected = root().join(folder).join("expected.txt");
-        if std::env::var_os("PODWALL_BLESS").is_some() {
-            std::fs::write(&expected, &text.stdout).unwrap();
-        }
-        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
-        assert_same_lines(&text.stdout, &expected, &format!("{code}: PODWALL_BLESS=1 writes what is printed now"));
+        golden(&root().join(folder).join("expected.txt"), &text.stdout);
     }
 }
 
