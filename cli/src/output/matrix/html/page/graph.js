@@ -102,6 +102,8 @@ function markGraph(selection) {
     const mark = marked(edge);
     if (mark === null) return;
     element.classList.add(mark);
+    // Over the others; an edge that is pointed at must stay where it is, or the pointer would enter it anew.
+    if ("unit" in selection) element.parentNode.append(element);
     near.add(edge.from).add(edge.to);
   });
   if (selection !== null && "unit" in selection) near.add(selection.unit);
