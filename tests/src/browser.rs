@@ -128,14 +128,12 @@ impl Browser {
         self.post(&format!("/element/{}/click", self.find(selector)), &json!({}));
     }
 
-    /// Types into an element, in place of what it holds.
+    /// Types into an element, in place of what it holds; not nothing, which no page would notice.
     #[track_caller]
     pub fn fill(&self, selector: &str, text: &str) {
         let element = self.find(selector);
         self.post(&format!("/element/{element}/clear"), &json!({}));
-        if !text.is_empty() {
-            self.post(&format!("/element/{element}/value"), &json!({"text": text}));
-        }
+        self.post(&format!("/element/{element}/value"), &json!({"text": text}));
     }
 
     /// Presses and lets go of a key, by WebDriver's character for it.
