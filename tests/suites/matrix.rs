@@ -81,6 +81,31 @@ fn every_cell_of_the_page_has_reasons_that_lead_to_it() {
 }
 
 #[test]
+fn a_cell_in_part_has_a_pair_that_passes_and_one_that_does_not() {
+    // The node's own pod reaches the closed pod beside it (rule 108), and not the one on the other node.
+    let template = |name: &str, more: &str| {
+        format!(
+            "selector: {{matchLabels: {{app: {name}}}}}, template: {{metadata: {{labels: {{app: {name}}}}}, spec: {{{more}containers: []}}}}"
+        )
+    };
+    let input = [
+        "{apiVersion: v1, kind: Node, metadata: {name: n1}}\n---\n{apiVersion: v1, kind: Node, metadata: {name: n2}}\n---\n".to_owned(),
+        format!("{{apiVersion: apps/v1, kind: DaemonSet, metadata: {{name: agent}}, spec: {{{}}}}}\n---\n", template("agent", "hostNetwork: true, ")),
+        format!("{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: web}}, spec: {{replicas: 2, {}}}}}\n---\n", template("web", "")),
+        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: closed}, spec: {podSelector: {}}}\n".to_owned(),
+    ]
+    .concat();
+    let page = data(&run(&["matrix", "-f", "-", "-o", "html"], &input).expect(0).stdout);
+    let mut found = Vec::new();
+    each_cell(&page, |from, to, _, symbol, cases| {
+        if from.ends_with("agent") && to.ends_with("web") {
+            found.push((symbol, cases.iter().map(|case| case["pods"].clone()).collect::<Vec<_>>()));
+        }
+    });
+    assert_eq!(found, [('~', vec![serde_json::json!([0, 0]), serde_json::json!([0, 1])])]);
+}
+
+#[test]
 fn a_reason_names_direction_policy_rule_and_place() {
     let page = data(&matrix(&SHOP, &["-o", "html"]));
     let mut found = Vec::new();
