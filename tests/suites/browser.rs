@@ -269,6 +269,24 @@ fn too_many_workloads_are_a_matrix_until_a_filter_leaves_fewer() {
 }
 
 #[test]
+fn rows_far_down_are_drawn_when_somebody_goes_there() {
+    let pod = |place: usize| {
+        format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: p{place:03}}}, spec: {{nodeName: n1}}}}\n")
+    };
+    let page = Page::open(&["-f", "-"], &(0..130).map(pod).collect::<String>());
+    let rows = || page.count("th[data-row]");
+    assert!(rows() < 100, "{} rows at once", rows());
+    page.browser.script("const box = document.querySelector('#matrix .scroll'); box.scrollTo(0, box.scrollHeight)");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while rows() < 130 {
+        assert!(std::time::Instant::now() < deadline, "only {} rows", rows());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(page.symbol("default/p129", "default/p000"), ".");
+    assert_eq!(page.count("#matrix td"), 130 * 130);
+}
+
+#[test]
 fn addresses_outside_and_families_are_shown() {
     let page = Page::open(&["-f", "fixtures/matrix", "--external", "198.51.100.0/24"], "");
     assert_eq!(page.symbol("198.51.100.0/25", "198.51.100.128/25"), "");

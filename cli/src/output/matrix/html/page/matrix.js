@@ -4,6 +4,10 @@ const matrixBox = document.getElementById("matrix");
 let shownRows = [];
 let shownColumns = [];
 let current = null;
+// How many of the rows are in the table. A browser needs long for a hundred thousand cells, so that those further down
+// are drawn when somebody goes there.
+let drawn = 0;
+const BATCH = 12000;
 
 function drawMatrix(left) {
   shownRows = [...rows.keys()].filter((row) => left.has(rowUnit[row]));
@@ -15,24 +19,34 @@ function drawMatrix(left) {
     matrixBox.replaceChildren(make("p", { class: "empty" }, rows.length === 0 ? "No pods." : "Nothing has that name."));
     return;
   }
-  const table = make("table", { role: "grid", "aria-label": "Who reaches whom, from the row to the column" },
+  const table = make("table", { role: "grid", "aria-rowcount": shownRows.length, "aria-label": "Who reaches whom, from the row to the column" },
     make("thead", {}, headings()));
-  let body = null;
-  shownRows.forEach((row, at) => {
-    if (at === 0 || namespaceOf(rows[shownRows[at - 1]]) !== namespaceOf(rows[row])) {
-      body = make("tbody", {}, make("tr", { role: "row" }, make("th", { class: `group hue${hue(rows[row])}`, scope: "rowgroup",
-        colspan: shownColumns.length + 1 }, make("span", {}, namespaceOf(rows[row])))));
-      table.append(body);
-    }
-    body.append(line(row));
-  });
+  drawn = 0;
+  drawRows(table, BATCH / shownColumns.length);
   const scroll = matrixBox.firstElementChild;
   const [top, side] = scroll === null ? [0, 0] : [scroll.scrollTop, scroll.scrollLeft];
   const box = make("div", { class: "scroll" }, table);
+  box.addEventListener("scroll", () => {
+    const below = box.scrollHeight - box.scrollTop - box.clientHeight;
+    if (below < 600) drawRows(table, drawn + BATCH / shownColumns.length);
+  });
   matrixBox.replaceChildren(box);
   box.scrollTo(side, top);
   const first = cellAt(current) ?? table.querySelector("td");
   enter(first, false);
+}
+
+// Draws the rows up to a place among those that are shown, and a whole one at least.
+function drawRows(table, end) {
+  for (let first = drawn; drawn < shownRows.length && (drawn < end || drawn === first); drawn++) {
+    const [row, before] = [shownRows[drawn], shownRows[drawn - 1]];
+    if (drawn === 0 || namespaceOf(rows[before]) !== namespaceOf(rows[row])) {
+      const name = make("span", {}, namespaceOf(rows[row]));
+      const heading = make("th", { class: `group hue${hue(rows[row])}`, scope: "rowgroup", colspan: shownColumns.length + 1 }, name);
+      table.append(make("tbody", {}, make("tr", { role: "row" }, heading)));
+    }
+    table.lastElementChild.append(line(row));
+  }
 }
 
 function headings() {
@@ -89,7 +103,9 @@ function enter(cell, focus) {
 function step(key) {
   const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Home: [0, -1e9], End: [0, 1e9] }[key];
   const within = (list, at, by) => list[Math.min(Math.max(list.indexOf(at) + by, 0), list.length - 1)];
-  return { row: within(shownRows, current.row, down), column: within(shownColumns, current.column, right) };
+  const row = within(shownRows, current.row, down);
+  if (shownRows.indexOf(row) >= drawn) drawRows(matrixBox.querySelector("table"), shownRows.indexOf(row) + 1);
+  return { row, column: within(shownColumns, current.column, right) };
 }
 
 // Marks a flow, or all flows of a unit.
