@@ -1,12 +1,14 @@
 //! Who reaches whom, on which port.
 
 mod cell;
+mod pair;
 mod unit;
 
 #[cfg(test)]
 mod tests;
 
 pub use cell::Cell;
+pub use pair::Pair;
 pub use unit::{Fold, Unit, UnitName};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +51,8 @@ pub struct Matrix<'c> {
     /// Receivers.
     pub columns: Vec<Unit<'c>>,
     cells: Vec<Cell>,
+    row_parts: Vec<Parts<'c>>,
+    column_parts: Vec<Parts<'c>>,
 }
 
 /// Why a question is not answered.
@@ -95,8 +99,11 @@ impl<'c> Matrix<'c> {
             return Err(MatrixError::TooLarge { rows: rows.len(), columns: columns.len(), ports: ports.len() });
         }
         let reach = Reach::new(cluster, PortSpace::of([cluster]), &outside);
-        let cells = Filling::new(&reach, &rows, &columns, &ports).fill();
-        Ok(Self { ports, rows, columns, cells })
+        let mut filling = Filling::new(&reach, &rows, &columns, &ports);
+        filling.fill();
+        let Filling { rows: row_parts, columns: column_parts, outcomes, .. } = filling;
+        let cells = outcomes.into_iter().map(Outcomes::cell).collect();
+        Ok(Self { ports, rows, columns, cells, row_parts, column_parts })
     }
 
     /// What passes from a row to a column on a port, by their places.
@@ -161,7 +168,7 @@ impl<'m, 'c> Filling<'m, 'c> {
         }
     }
 
-    fn fill(mut self) -> Vec<Cell> {
+    fn fill(&mut self) {
         let mut rows_of: BTreeMap<ClassId, Vec<usize>> = BTreeMap::new();
         for (place, parts) in self.rows.iter().enumerate() {
             parts.keys().for_each(|class| rows_of.entry(*class).or_default().push(place));
@@ -172,7 +179,6 @@ impl<'m, 'c> Filling<'m, 'c> {
                 self.fill_row(place, class, &row);
             }
         }
-        self.outcomes.into_iter().map(Outcomes::cell).collect()
     }
 
     /// What the members of one row that are of one class send.

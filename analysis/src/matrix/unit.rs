@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use policy_compiler::cidr::IpRange;
-use policy_compiler::model::{ObjectName, Phase, Pod};
+use policy_compiler::cluster::Cluster;
+use policy_compiler::model::{Direction, ObjectName, Phase, Pod, Policy};
 
 use crate::party::Kind;
 use crate::reach::AddressGroup;
@@ -29,6 +30,17 @@ pub struct Unit<'c> {
     pub pods: Vec<&'c Pod>,
     /// The group of addresses, by its place among those that were asked for.
     pub(super) outside: Option<usize>,
+}
+
+impl Unit<'_> {
+    /// How many of its pods a policy isolates for a direction (rule 16).
+    pub fn isolated(&self, cluster: &Cluster, direction: Direction) -> usize {
+        let Some(namespace) = self.name.namespace() else { return 0 };
+        let isolating = |policy: &&Policy| &*policy.name.namespace == namespace && policy.rules(direction).is_some();
+        let policies: Vec<&Policy> = cluster.policies().filter(isolating).collect();
+        let is_isolated = |pod: &&&Pod| policies.iter().any(|policy| policy.subject.matches(&pod.labels));
+        self.pods.iter().filter(|pod| pod.is_selectable()).filter(is_isolated).count()
+    }
 }
 
 /// What a row or a column is called. Sorted by namespace, addresses outside behind all pods.
