@@ -46,7 +46,12 @@ pub(crate) fn csv(matrix: &Matrix<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "from,to,port,protocol,verdict,families")?;
     each(matrix, |flow| {
         let Flow { from, to, port, protocol, verdict, .. } = flow;
-        writeln!(out, "{from},{to},{port},{protocol},{verdict},{}", flow.families.unwrap_or_default().join(" "))
+        let families = match flow.families {
+            None => String::new(),
+            Some([]) => "none".to_owned(),
+            Some(families) => families.join(" "),
+        };
+        writeln!(out, "{from},{to},{port},{protocol},{verdict},{families}")
     })?;
     out.flush()
 }

@@ -60,6 +60,7 @@ fn legend(out: &mut String, matrix: &Matrix<'_>) -> Result {
         ('4', "over IPv4 only"),
         ('6', "over IPv6 only"),
         ('-', "the pod itself"),
+        (' ', "(blank) no way at all"),
     ] {
         if used.contains(&symbol) {
             write!(out, "   {symbol} {meaning}")?;

@@ -1,10 +1,11 @@
 //! Why a cell is what it is: what the policies say of a pair of pods that stands for it.
 
+use analysis::explain::reason;
 use analysis::matrix::{Cell, Pair, Unit};
 use policy_compiler::cidr::Family;
 use policy_compiler::cluster::Cluster;
-use policy_compiler::model::{Direction, ObjectName, Origin};
-use policy_compiler::verdict::{Endpoint, Flow, Host, Judgement, Miss, Nearest, Traffic, judge};
+use policy_compiler::model::Direction;
+use policy_compiler::verdict::{Endpoint, Flow, Host, Traffic, judge};
 use serde::Serialize;
 
 use super::data::Table;
@@ -66,48 +67,4 @@ pub(super) fn of(
 fn place(unit: &Unit<'_>, end: Endpoint<'_>) -> usize {
     let Host::Pod(pod) = end.host else { return 0 };
     unit.pods.binary_search_by(|other| other.name.cmp(&pod.name)).unwrap_or(0)
-}
-
-/// What one direction says, in one short line.
-fn reason(judgement: &Judgement<'_>, direction: Direction) -> String {
-    match judgement {
-        Judgement::NoSubject => "no policy speaks for this end".to_owned(),
-        Judgement::NotIsolated => "not isolated".to_owned(),
-        Judgement::Allowed { policy, rule, .. } => {
-            let origin =
-                policy.rules(direction).and_then(|rules| rules.get(*rule)).and_then(|rule| rule.origin.as_ref());
-            format!("{} allows it, rule {direction}[{rule}]{}", policy.name, at(origin.or(policy.origin.as_ref())))
-        }
-        Judgement::Denied { misses } => denied(misses, direction),
-    }
-}
-
-fn denied(misses: &[Miss<'_>], direction: Direction) -> String {
-    let peer_matches = |miss: &&Miss<'_>| matches!(&miss.nearest, Nearest::Rule(rule) if rule.peers.place().is_ok());
-    if let Some(miss) = misses.iter().find(peer_matches)
-        && let Nearest::Rule(rule) = &miss.nearest
-    {
-        let place = rule.rule;
-        let written = miss.policy.rules(direction).and_then(|rules| rules.get(place));
-        let origin = written.and_then(|rule| rule.origin.as_ref());
-        return format!("{}, rule {direction}[{place}], is for other ports{}", miss.policy.name, at(origin));
-    }
-    match misses {
-        [one] => format!("{} has no rule for it{}", one.policy.name, at(one.policy.origin.as_ref())),
-        [one, two] => format!("neither {} nor {} has a rule for it", one.policy.name, two.policy.name),
-        several => {
-            let names: Vec<&ObjectName> = several.iter().take(3).map(|miss| &miss.policy.name).collect();
-            let names: Vec<String> = names.into_iter().map(ObjectName::to_string).collect();
-            let more = if several.len() > 3 { format!(" and {} more", several.len() - 3) } else { String::new() };
-            format!("no rule for it in {}{more}", names.join(", "))
-        }
-    }
-}
-
-/// ` (shop.yaml:12)`
-fn at(origin: Option<&Origin>) -> String {
-    origin.map_or_else(String::new, |origin| {
-        let file = origin.file.rsplit('/').next().unwrap_or(&origin.file);
-        format!(" ({file}:{})", origin.line)
-    })
 }
