@@ -364,6 +364,7 @@ fn only_families_of_both_ends_that_carry_the_traffic_are_judged() {
 fn service(selector: &[(&str, &str)], target: TargetPort) -> Service {
     Service {
         name: ObjectName::new("shop", "front"),
+        headless: false,
         selector: Some(selector.iter().copied().collect()),
         addresses: vec![ip("10.96.0.1")],
         ports: vec![ServicePort { name: None, protocol: Protocol::Tcp, port: 8080, target }],

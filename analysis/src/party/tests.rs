@@ -18,6 +18,7 @@ fn pod(namespace: &str, name: &str, workload: Option<(&str, &str)>) -> Pod {
 fn service(name: &str, address: &str) -> Object {
     let service = Service {
         name: ObjectName::new("shop", name),
+        headless: false,
         selector: None,
         addresses: vec![address.parse().unwrap()],
         ports: Vec::new(),

@@ -118,11 +118,12 @@ fn write_route(out: &mut String, route: &Route<'_>) -> Result {
     let service = route.service;
     let addresses: Vec<String> = service.addresses.iter().map(ToString::to_string).collect();
     write!(out, "\n  {DIM}service{DIM:#}    {}", service.name)?;
-    if addresses.is_empty() {
-        // The input tells a headless Service and one without an address yet apart by no more than this.
-        writeln!(out, ", without a ClusterIP: where it is headless, clients must use the pods' own port")?;
-    } else {
-        writeln!(out, " ({})", addresses.join(", "))?;
+    match &*addresses {
+        [] if service.headless => {
+            writeln!(out, ", headless: clients connect to the pods themselves, at their own ports")?
+        }
+        [] => writeln!(out, " (no ClusterIP yet)")?,
+        _ => writeln!(out, " ({})", addresses.join(", "))?,
     }
     let name = route.port.name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
     writeln!(out, "             {} {}{name} leads to", route.port.protocol, route.port.port)?;

@@ -15,6 +15,7 @@ pub(super) fn read(mut document: Fields<'_>, name: Option<ObjectName>, origin: &
         name: name?,
         selector: None,
         addresses: Vec::new(),
+        headless: false,
         ports: Vec::new(),
         external_name: None,
         origin: Some(origin.clone()),
@@ -31,19 +32,33 @@ pub(super) fn read(mut document: Fields<'_>, name: Option<ObjectName>, origin: &
     // Nothing is forwarded to what is only a name in DNS.
     let external_name = external_name.filter(|_| kind.as_deref() == Some("ExternalName"));
     let mut addresses: Vec<IpAddr> = Vec::new();
-    let listed = all.iter().flat_map(Field::items).filter_map(|entry| cluster_ip(&entry));
-    for address in first.and_then(|field| cluster_ip(&field)).into_iter().chain(listed) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
+    let mut headless = false;
+    for field in first.into_iter().chain(all.iter().flat_map(Field::items)) {
+        match cluster_ip(&field) {
+            Some(ClusterIp::None) => headless = true,
+            Some(ClusterIp::Address(address)) if !addresses.contains(&address) => addresses.push(address),
+            Some(ClusterIp::Address(_)) | None => (),
         }
     }
     let ports = ports.iter().flat_map(Field::items).filter_map(|entry| service_port(&entry)).collect();
-    Some(Service { selector: selector.filter(|_| external_name.is_none()), addresses, ports, external_name, ..bare })
+    Some(Service {
+        selector: selector.filter(|_| external_name.is_none()),
+        addresses,
+        headless,
+        ports,
+        external_name,
+        ..bare
+    })
 }
 
-/// An address; `None`, the text, makes a Service headless.
-fn cluster_ip(at: &Field<'_>) -> Option<IpAddr> {
-    if &*at.string()? == "None" { None } else { pod::address(at) }
+enum ClusterIp {
+    Address(IpAddr),
+    /// The text `None`, which makes a Service headless.
+    None,
+}
+
+fn cluster_ip(at: &Field<'_>) -> Option<ClusterIp> {
+    if &*at.string()? == "None" { Some(ClusterIp::None) } else { pod::address(at).map(ClusterIp::Address) }
 }
 
 fn service_port(at: &Field<'_>) -> Option<ServicePort> {
@@ -114,6 +129,7 @@ mod tests {
                 port(None, Protocol::Udp, 53, TargetPort::Number(53)),
                 port(Some("tls"), Protocol::Tcp, 443, TargetPort::Number(8443)),
             ],
+            headless: false,
             external_name: None,
             origin: Some(Origin { file: "m.yaml".into(), line: 1, column: 1 }),
         };
@@ -123,7 +139,8 @@ mod tests {
     #[test]
     fn headless_nameless_and_external_ones() {
         let headless = service("clusterIP: None, selector: {app: web}");
-        assert!(headless.addresses.is_empty() && headless.selector.is_some());
+        assert!(headless.headless && headless.addresses.is_empty() && headless.selector.is_some());
+        assert!(!service("selector: {app: web}").headless, "it has no address yet");
         assert_eq!(service("selector: {}").selector, None);
         let external = service("type: ExternalName, externalName: db.example.com, selector: {app: web}");
         assert_eq!((external.external_name.as_deref(), external.selector), (Some("db.example.com"), None));
@@ -141,6 +158,7 @@ mod tests {
         };
         assert!(service.selects(&web("shop")) && !service.selects(&web("other")));
         assert!(!service.selects(&Pod { phase: crate::model::Phase::Finished, ..web("shop") }));
+        assert!(!service.selects(&Pod { terminating: true, ..web("shop") }));
         assert!(!service.selects(&Pod { labels: [("app", "db")].into_iter().collect(), ..web("shop") }));
         assert_eq!(service.ports[0].on(&web("shop")), Some(8080));
         assert_eq!(service.ports[0].on(&Pod { ports: vec![], ..web("shop") }), None);

@@ -15,6 +15,8 @@ pub struct Service {
     pub selector: Option<Labels>,
     /// `spec.clusterIPs`, every family; empty where it is headless or has none yet.
     pub addresses: Vec<IpAddr>,
+    /// `clusterIP: None`: its name leads to the pods themselves, and to their own ports.
+    pub headless: bool,
     /// What it listens on, in order.
     pub ports: Vec<ServicePort>,
     /// `spec.externalName`: the Service is no more than this name in DNS.
@@ -46,12 +48,13 @@ pub enum TargetPort {
 }
 
 impl Service {
-    /// Whether the Service selects a pod: a live one of its namespace with all its labels. A hostNetwork pod stands
-    /// behind a Service like any other.
+    /// Whether a pod stands behind the Service: one of its namespace with all its labels that has neither finished nor
+    /// is being deleted. One with hostNetwork does like any other.
     pub fn selects(&self, pod: &Pod) -> bool {
         let Some(selector) = &self.selector else { return false };
         pod.name.namespace == self.name.namespace
             && pod.phase == super::Phase::Running
+            && !pod.terminating
             && selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
     }
 }

@@ -85,6 +85,9 @@ pub fn service(service: &Service) -> Value {
     let ports: Vec<Value> = service.ports.iter().map(service_port).collect();
     let addresses: Vec<String> = service.addresses.iter().map(ToString::to_string).collect();
     let mut spec = json!({"ports": ports, "clusterIPs": addresses});
+    if service.headless {
+        spec["clusterIPs"] = json!(["None"]);
+    }
     if let Some(selector) = &service.selector {
         spec["selector"] = labels(selector);
     }

@@ -1,14 +1,14 @@
 //! The corpus of the fuzz targets, replayed: what they once found stays found.
 
-#![cfg(test)]
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[path = "../../fuzz/exercise.rs"]
 mod exercise;
+#[path = "../../fuzz/questions.rs"]
+mod questions;
 
 fn inputs(target: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let folder = podwall_tests::root().join("fuzz/corpus").join(target);
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.unwrap().path())
@@ -34,4 +34,14 @@ fn the_reader_survives_the_corpus() {
 #[test]
 fn verdicts_and_plans_agree_on_the_corpus() {
     replay("compile", exercise::compile);
+}
+
+#[test]
+fn words_of_the_corpus_are_read() {
+    replay("words", questions::words);
+}
+
+#[test]
+fn questions_about_the_corpus_are_answered() {
+    replay("answers", questions::answers);
 }
