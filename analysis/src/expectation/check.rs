@@ -88,7 +88,7 @@ impl<'c> Parties<'c> {
                 _ => vec![AddressGroup { ranges: vec![IpRange { first: *address, last: *address }], rest: false }],
             },
             Pattern::Block(cidr) => reach::split(cluster, *cidr),
-            Pattern::Name { .. } | Pattern::Labels { .. } => {
+            Pattern::Name { .. } | Pattern::Short { .. } | Pattern::Labels { .. } => {
                 let live = pattern.pods(cluster).into_iter().filter(|pod| pod.phase != Phase::Finished);
                 return Self { pods: live.collect(), outside: Vec::new() };
             }

@@ -74,21 +74,27 @@ impl fmt::Display for Kind {
     }
 }
 
-/// `[NAMESPACE/][KIND/]NAME`; `shop/deploy/web`, `deploy/web`, `shop/web`, `web`. Of two parts the first is a kind if it
-/// can be one: a namespace that is called like a kind needs all three.
-fn split(text: &str) -> Option<(&str, Option<Kind>, &str)> {
+/// `[NAMESPACE/][KIND/]NAME`.
+enum Split<'t> {
+    /// `shop/deploy/web`, `shop/web`, `web`
+    Full(&'t str, Option<Kind>, &'t str),
+    /// `deploy/web`: a kind of the namespace `default`, or what is called so in a namespace that is called like a kind.
+    Short(&'t str, Kind, &'t str),
+}
+
+fn split(text: &str) -> Option<Split<'_>> {
     const DEFAULT: &str = policy_compiler::model::DEFAULT_NAMESPACE;
     let parts: Vec<&str> = text.split('/').collect();
     if parts.iter().any(|part| part.is_empty()) {
         return None;
     }
     match *parts {
-        [name] => Some((DEFAULT, None, name)),
+        [name] => Some(Split::Full(DEFAULT, None, name)),
         [first, name] => Some(match Kind::parse(first) {
-            Some(kind) => (DEFAULT, Some(kind), name),
-            None => (first, None, name),
+            Some(kind) => Split::Short(first, kind, name),
+            None => Split::Full(first, None, name),
         }),
-        [namespace, kind, name] => Some((namespace, Some(Kind::parse(kind)?), name)),
+        [namespace, kind, name] => Some(Split::Full(namespace, Some(Kind::parse(kind)?), name)),
         _ => None,
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use policy_compiler::cluster::Cluster;
-use policy_compiler::model::{ObjectName, Phase, Pod, Service};
+use policy_compiler::model::{DEFAULT_NAMESPACE, ObjectName, Phase, Pod, Service};
 
-use super::{Kind, split};
+use super::{Kind, Split, split};
 
 /// The name of one party.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,15 @@ pub enum Name {
         kind: Option<Kind>,
         /// Namespace and name.
         name: ObjectName,
+    },
+    /// `deploy/web`: of the namespace `default`, or else what is called so in a namespace with the name of a kind.
+    Short {
+        /// The kind as it was written.
+        prefix: Arc<str>,
+        /// The kind.
+        kind: Kind,
+        /// The name.
+        name: Arc<str>,
     },
     /// Whoever has this address.
     Address(IpAddr),
@@ -41,7 +51,13 @@ impl FromStr for Name {
         let part = |text: &str| {
             !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
         };
-        let (namespace, kind, name) = split(text).ok_or_else(|| NameError(text.to_owned()))?;
+        let (namespace, kind, name) = match split(text).ok_or_else(|| NameError(text.to_owned()))? {
+            Split::Full(namespace, kind, name) => (namespace, kind, name),
+            Split::Short(prefix, kind, name) if part(name) => {
+                return Ok(Self::Short { prefix: prefix.into(), kind, name: name.into() });
+            }
+            Split::Short(..) => return Err(NameError(text.to_owned())),
+        };
         // Namespaces have no dots, which tells a CIDR from a name.
         if !part(namespace) || namespace.contains('.') || !part(name) {
             return Err(NameError(text.to_owned()));
@@ -95,6 +111,12 @@ impl Name {
                 let service = cluster.services().find(|service| service.addresses.contains(address));
                 Ok(service.map_or(Party::Address(*address), Party::Service))
             }
+            Self::Short { prefix, kind, name } => {
+                let of_kind =
+                    Self::Object { kind: Some(*kind), name: ObjectName::new(DEFAULT_NAMESPACE, name.clone()) };
+                let in_namespace = || Self::Object { kind: None, name: ObjectName::new(prefix.clone(), name.clone()) };
+                of_kind.resolve(cluster).or_else(|missing| in_namespace().resolve(cluster).map_err(|_| missing))
+            }
             Self::Object { kind: Some(Kind::Pod), name } => {
                 pod(cluster, name).ok_or_else(|| missing("pod", name, cluster))
             }
@@ -117,6 +139,7 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
+            Self::Short { prefix, name, .. } => write!(f, "{prefix}/{name}"),
             Self::Object { kind: None, name } => name.fmt(f),
             Self::Object { kind: Some(kind), name } => write!(f, "{}/{kind}/{}", name.namespace, name.name),
         }

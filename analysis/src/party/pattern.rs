@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use policy_compiler::cidr::{Cidr, CidrRules};
 use policy_compiler::cluster::Cluster;
-use policy_compiler::model::{Labels, Pod};
+use policy_compiler::model::{DEFAULT_NAMESPACE, Labels, Pod};
 use policy_compiler::selector::{Operator, Requirement, Selector};
 
-use super::{Kind, split};
+use super::{Kind, Split, split};
 
 /// Whom a line of an expectation or a filter means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,15 @@ pub enum Pattern {
         namespace: Glob,
         /// Pods themselves, or workloads of a kind; without one either.
         kind: Option<Kind>,
+        /// Their name.
+        name: Glob,
+    },
+    /// `deploy/web`: of a kind in the namespace `default`, and of any kind in a namespace that is called like one.
+    Short {
+        /// The kind as it was written.
+        prefix: Arc<str>,
+        /// The kind.
+        kind: Kind,
         /// Their name.
         name: Glob,
     },
@@ -96,15 +105,16 @@ impl FromStr for Pattern {
             let selector = parse_labels(labels).ok_or_else(malformed)?;
             return Ok(Self::Labels { namespace: Glob::new(namespace), selector });
         }
-        let (namespace, kind, name) = split(text).ok_or_else(malformed)?;
         let part = |text: &str| text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'*'));
-        if !part(namespace) || !part(name) {
-            return Err(malformed());
+        match split(text).ok_or_else(malformed)? {
+            Split::Full(namespace, _, name) if !part(namespace) || !part(name) => Err(malformed()),
+            Split::Short(_, _, name) if !part(name) => Err(malformed()),
+            Split::Full(_, Some(Kind::Service), _) => Err(PatternError::Service(text.to_owned())),
+            Split::Full(namespace, kind, name) => {
+                Ok(Self::Name { namespace: Glob::new(namespace), kind, name: Glob::new(name) })
+            }
+            Split::Short(prefix, kind, name) => Ok(Self::Short { prefix: prefix.into(), kind, name: Glob::new(name) }),
         }
-        if kind == Some(Kind::Service) {
-            return Err(PatternError::Service(text.to_owned()));
-        }
-        Ok(Self::Name { namespace: Glob::new(namespace), kind, name: Glob::new(name) })
     }
 }
 
@@ -140,6 +150,13 @@ impl Pattern {
     /// Whether it means this pod. Of an address, whether the pod has it.
     pub fn matches(&self, pod: &Pod) -> bool {
         match self {
+            Self::Short { prefix, kind, name } => {
+                let named = |namespace: &str, kind| {
+                    let namespace = Glob::new(namespace);
+                    Self::Name { namespace, kind, name: name.clone() }.matches(pod)
+                };
+                named(DEFAULT_NAMESPACE, Some(*kind)) || named(prefix, None)
+            }
             Self::Name { namespace, kind, name } => {
                 let own = || name.matches(&pod.name.name);
                 let workload = |wanted: Option<&str>| {
@@ -180,6 +197,7 @@ impl fmt::Display for Pattern {
         match self {
             Self::Name { namespace, kind: None, name } => write!(f, "{namespace}/{name}"),
             Self::Name { namespace, kind: Some(kind), name } => write!(f, "{namespace}/{kind}/{name}"),
+            Self::Short { prefix, name, .. } => write!(f, "{prefix}/{name}"),
             Self::Labels { namespace, selector } if namespace == &Glob::everything() => selector.fmt(f),
             Self::Labels { namespace, selector } => write!(f, "{namespace}:{selector}"),
             Self::Address(address) => address.fmt(f),

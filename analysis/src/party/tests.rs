@@ -153,7 +153,7 @@ fn names_are_printed_as_they_are_read() {
         assert_eq!(text.parse::<Name>().unwrap().to_string(), text);
     }
     assert_eq!("web".parse::<Name>().unwrap().to_string(), "default/web");
-    assert_eq!("deploy/web".parse::<Name>().unwrap().to_string(), "default/deploy/web");
+    assert_eq!("deploy/web".parse::<Name>().unwrap().to_string(), "deploy/web");
 }
 
 fn matched(pattern: &str) -> String {
@@ -273,4 +273,30 @@ proptest! {
         _ = parse_traffic(&text);
         _ = Glob::new(&text).matches(&text);
     }
+}
+
+#[test]
+fn a_namespace_that_is_called_like_a_kind_is_found() {
+    let workload = Some(Workload { kind: "Job".into(), name: "mail".into() });
+    let cluster: Cluster = [
+        Pod::new(ObjectName::new("jobs", "mail-1")),
+        Pod { workload: workload.clone(), ..Pod::new(ObjectName::new("jobs", "night")) },
+        Pod { workload, ..Pod::new(ObjectName::new("default", "mail-2")) },
+    ]
+    .map(|pod| Object::Pod(pod.into()))
+    .into_iter()
+    .collect();
+    let party = |name: &str| match name.parse::<Name>().unwrap().resolve(&cluster) {
+        Ok(Party::Pods(pods)) => pods.iter().map(|pod| pod.name.to_string()).collect::<Vec<_>>().join(" "),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(party("jobs/mail-1"), "jobs/mail-1");
+    assert_eq!(party("jobs/mail"), "default/mail-2", "the kind comes first");
+    assert_eq!(party("jobs/job/mail"), "jobs/night");
+    let pods = |pattern: &str| -> Vec<String> {
+        let pattern: Pattern = pattern.parse().unwrap();
+        pattern.pods(&cluster).iter().map(|pod| pod.name.to_string()).collect()
+    };
+    assert_eq!(pods("jobs/*"), ["default/mail-2", "jobs/mail-1", "jobs/night"]);
+    assert_eq!(pods("jobs/mail-*"), ["jobs/mail-1"]);
 }
