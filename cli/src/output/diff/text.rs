@@ -9,7 +9,7 @@ use super::words::{self, Words};
 use crate::output::{BOLD, DIM, GREEN, RED, YELLOW};
 
 /// The widest column, in characters.
-const WIDEST: usize = 48;
+const WIDEST: usize = 60;
 
 /// Who reaches whom: a line for each change.
 pub(crate) fn connectivity(connectivity: &Connectivity) -> String {

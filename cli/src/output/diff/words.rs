@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use analysis::diff::{Change, Connectivity, Movement, Side};
 use analysis::matrix::UnitName;
-use policy_compiler::cidr::Family;
+use policy_compiler::cidr::{Family, IpRange};
 use policy_compiler::model::ObjectName;
 
 /// How many names, or ranges of addresses, are listed before the rest is counted.
@@ -51,13 +51,11 @@ impl<'c> Words<'c> {
             names.push("everywhere outside".to_owned());
             return names.join(", ");
         }
-        for (ranges, rest) in outside {
-            match rest {
-                true => names.push("everywhere else outside".to_owned()),
-                false => {
-                    names.push(shortened(ranges.iter().map(ToString::to_string).collect(), "more ranges").join(", "))
-                }
-            }
+        let named: BTreeSet<&IpRange> =
+            outside.clone().filter(|(_, rest)| !rest).flat_map(|(ranges, _)| ranges).collect();
+        names.extend(shortened(named.iter().map(ToString::to_string).collect(), "more ranges"));
+        if outside.clone().any(|(_, rest)| rest) {
+            names.push("everywhere else outside".to_owned());
         }
         names.join(", ")
     }
