@@ -1,7 +1,9 @@
 //! What a scheduler and a CNI would add to two versions of a cluster, so that what is in both is the same in both.
 
+use std::collections::BTreeSet;
+
 use policy_compiler::cluster::{AddressPools, Cluster};
-use policy_compiler::model::{Object, Pod};
+use policy_compiler::model::{Node, Object, Pod};
 
 pub use policy_compiler::cluster::PlacementError;
 
@@ -16,23 +18,20 @@ pub fn place_alike(
     fallback: &str,
     pools: Option<&AddressPools>,
 ) -> Result<(), PlacementError> {
-    let homeless = |cluster: &Cluster| -> Vec<_> {
+    let homeless = |cluster: &Cluster| -> BTreeSet<_> {
         cluster.pods().filter(|pod| pod.node.is_none()).map(|pod| pod.name.clone()).collect()
     };
     let (homeless_before, homeless_now) = (homeless(old), homeless(new));
-    let nodes: Vec<_> = old.node_names().union(&new.node_names()).cloned().collect();
-    for cluster in [&mut *old, &mut *new] {
-        for name in &nodes {
-            let node = policy_compiler::model::Node { name: name.clone(), origin: None };
-            if !cluster.node_names().contains(name) {
-                _ = cluster.apply(Object::Node(node));
-            }
+    let nodes = [old.node_names(), new.node_names()];
+    for (cluster, others) in [&mut *old, &mut *new].into_iter().zip(nodes.iter().rev()) {
+        let known = cluster.node_names();
+        for name in others.difference(&known) {
+            _ = cluster.apply(Object::Node(Node { name: name.clone(), origin: None }));
         }
         cluster.place_pods(fallback);
     }
     let stay: Vec<Pod> = homeless_now
-        .iter()
-        .filter(|name| homeless_before.contains(name))
+        .intersection(&homeless_before)
         .filter_map(|name| Some(Pod { node: old.pod(name)?.node.clone(), ..new.pod(name)?.clone() }))
         .collect();
     stay.into_iter().for_each(|pod| _ = new.apply(Object::Pod(pod.into())));

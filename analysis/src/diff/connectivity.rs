@@ -1,6 +1,7 @@
 //! Which flows become allowed, and which become denied.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use policy_compiler::cidr::Family;
 use policy_compiler::cluster::Cluster;
@@ -16,8 +17,8 @@ use crate::reach::{self, AddressGroup, ClassId, PortSpace, Reach, Row, TrafficSe
 /// What a pod sends to itself or exchanges with its own node is no matter of policies and never differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Connectivity {
-    /// What changes, in as few entries as cover it: each holds for every pair of its two lists. First what becomes
-    /// allowed.
+    /// What changes, in few entries: each holds for every pair of its two lists, a pod and itself and a pod and its own
+    /// node excepted. First what becomes allowed.
     pub changes: Vec<Change>,
     /// Pods that are only in the new cluster.
     pub added: Vec<Movement>,
@@ -76,6 +77,7 @@ impl Connectivity {
             *sizes.entry(UnitName::of(pod, Fold::Workloads)).or_default() += 1;
         }
         let comparison = Comparison {
+            everything: space.everything(),
             old: Reach::new(old, space.clone(), &groups),
             new: Reach::new(new, space, &groups),
             groups: &groups,
@@ -110,6 +112,8 @@ struct Comparison<'g, 'c> {
     old: Reach<'c>,
     new: Reach<'c>,
     groups: &'g [AddressGroup],
+    /// All traffic, in the words of both.
+    everything: Vec<u64>,
     /// How many pods of each unit are in both.
     sizes: BTreeMap<UnitName, usize>,
 }
@@ -121,21 +125,58 @@ struct Joint {
     sides: Vec<Side>,
     /// Nothing but one pod, which is allowed to speak to itself in both.
     single: bool,
-    outside: bool,
+    /// Where they are in the old and in the new cluster; none outside.
+    homes: Option<[Home; 2]>,
+}
+
+/// Where pods of one class are.
+#[derive(Debug, PartialEq, Eq)]
+struct Home {
+    host_network: bool,
+    /// Where all of them are on the same.
+    node: Option<Arc<str>>,
+}
+
+impl Home {
+    fn of(pods: &[&Pod]) -> Self {
+        let mut nodes = pods.iter().map(|pod| &pod.node);
+        let first = nodes.next().cloned().flatten();
+        Self {
+            host_network: pods.first().is_some_and(|pod| pod.host_network),
+            node: first.filter(|first| nodes.all(|node| node.as_ref() == Some(first))),
+        }
+    }
+
+    /// Whether every pair is a pod and its own node (rules 102, 103).
+    fn is_exempt(&self, other: &Self) -> bool {
+        self.host_network != other.host_network && self.node.is_some() && self.node == other.node
+    }
+}
+
+impl Joint {
+    /// Whether policy judges no pair of the two, in the old and in the new cluster.
+    fn exempt(&self, other: &Self) -> [bool; 2] {
+        match (&self.homes, &other.homes) {
+            (Some([old, new]), Some([other_old, other_new])) => [old.is_exempt(other_old), new.is_exempt(other_new)],
+            _ => [false; 2],
+        }
+    }
 }
 
 /// What changes between two joint classes: place in the list of joint classes to effects.
 type Delta = (Effect, Option<Family>, TrafficSet);
 
-impl Comparison<'_, '_> {
+impl<'c> Comparison<'_, 'c> {
     fn changes(&self) -> Vec<Change> {
         let joints = self.joints();
         // Of each sender, who receives what is the same change; then who sends the same to the same.
-        let mut by_receivers: HashMap<(Delta, Vec<usize>), Vec<usize>> = HashMap::new();
+        let mut found: Vec<(usize, (Delta, Vec<usize>))> = Vec::new();
         for (sender, from) in joints.iter().enumerate() {
-            for (delta, receivers) in self.changes_from(from, sender, &joints) {
-                by_receivers.entry((delta, receivers)).or_default().push(sender);
-            }
+            found.extend(self.changes_from(from, sender, &joints).into_iter().map(|change| (sender, change)));
+        }
+        let mut by_receivers: HashMap<(Delta, Vec<usize>), Vec<usize>> = HashMap::new();
+        for (sender, change) in with_themselves(found, &joints) {
+            by_receivers.entry(change).or_default().push(sender);
         }
         let sides = |places: Vec<usize>| {
             let mut sides: Vec<Side> =
@@ -159,20 +200,22 @@ impl Comparison<'_, '_> {
         let (old, new) = (self.old.row(from.old), self.new.row(from.new));
         let mut found: HashMap<Delta, Vec<usize>> = HashMap::new();
         for (receiver, to) in joints.iter().enumerate() {
-            if from.outside && to.outside || receiver == sender && to.single {
+            if from.homes.is_none() && to.homes.is_none() || receiver == sender && to.single {
                 continue;
             }
-            for delta in self.deltas(&old, &new, to) {
+            for delta in self.deltas(&old, &new, to, from.exempt(to)) {
                 found.entry(delta).or_default().push(receiver);
             }
         }
         found
     }
 
-    fn deltas(&self, old: &Row<'_>, new: &Row<'_>, to: &Joint) -> BTreeSet<Delta> {
+    fn deltas(&self, old: &Row<'_>, new: &Row<'_>, to: &Joint, exempt: [bool; 2]) -> BTreeSet<Delta> {
         let meets = |family: &Family| old.may_meet(*family, to.old) && new.may_meet(*family, to.new);
         let families: Vec<Family> = Family::BOTH.into_iter().filter(meets).collect();
-        let words = |family| (old.words(family, to.old), new.words(family, to.new));
+        let [exempt_before, exempt_now] = exempt;
+        let words =
+            |family| (self.judged(exempt_before, old, family, to.old), self.judged(exempt_now, new, family, to.new));
         if families.iter().all(|family| words(*family).0 == words(*family).1) {
             return BTreeSet::new();
         }
@@ -195,28 +238,52 @@ impl Comparison<'_, '_> {
         named.collect()
     }
 
+    /// What passes to a class: everything where policy does not judge it.
+    fn judged<'w>(&'w self, exempt: bool, row: &'w Row<'_>, family: Family, to: ClassId) -> &'w [u64] {
+        if exempt { &self.everything } else { row.words(family, to) }
+    }
+
     fn joints(&self) -> Vec<Joint> {
-        let mut pods: BTreeMap<(ClassId, ClassId), BTreeMap<UnitName, Vec<ObjectName>>> = BTreeMap::new();
-        for class in self.new.classes() {
-            let reach::Members::Pods(members) = &class.members else { continue };
-            for pod in members {
-                let Some(classes) = self.old.class_of(&pod.name).zip(self.new.class_of(&pod.name)) else { continue };
-                let unit = UnitName::of(pod, Fold::Workloads);
-                pods.entry(classes).or_default().entry(unit).or_default().push(pod.name.clone());
-            }
+        let members = |reach: &Reach<'c>| -> Vec<&'c Pod> {
+            let pods = reach.classes().iter().filter_map(|class| match &class.members {
+                reach::Members::Pods(pods) => Some(pods),
+                reach::Members::Outside(_) => None,
+            });
+            pods.flatten().copied().collect()
+        };
+        let old_pods: HashMap<&ObjectName, &Pod> = members(&self.old).into_iter().map(|pod| (&pod.name, pod)).collect();
+        let mut pods: BTreeMap<_, [Vec<&Pod>; 2]> = BTreeMap::new();
+        for pod in members(&self.new) {
+            let Some(old_pod) = old_pods.get(&pod.name) else { continue };
+            let Some(classes) = self.old.class_of(&pod.name).zip(self.new.class_of(&pod.name)) else { continue };
+            // Whom policy does not keep from a hostNetwork pod depends on its node.
+            let nodes = [old_pod, &pod].map(|pod| pod.node.as_deref());
+            let nodes = (old_pod.host_network || pod.host_network).then_some(nodes);
+            let [before, now] = pods.entry((classes, nodes)).or_default();
+            before.push(old_pod);
+            now.push(pod);
         }
-        let joints = pods.into_iter().map(|((old, new), units)| {
-            let single = units.values().map(Vec::len).sum::<usize>() == 1;
+        let joints = pods.into_iter().map(|(((old, new), _), [before, now])| {
+            let mut units: BTreeMap<UnitName, Vec<ObjectName>> = BTreeMap::new();
+            for pod in &now {
+                units.entry(UnitName::of(pod, Fold::Workloads)).or_default().push(pod.name.clone());
+            }
             let side = |(unit, pods): (UnitName, Vec<ObjectName>)| {
                 let all = self.sizes.get(&unit) == Some(&pods.len());
                 Side::Pods { unit, only: (!all).then_some(pods) }
             };
-            Joint { old, new, sides: units.into_iter().map(side).collect(), single, outside: false }
+            Joint {
+                old,
+                new,
+                sides: units.into_iter().map(side).collect(),
+                single: now.len() == 1,
+                homes: Some([Home::of(&before), Home::of(&now)]),
+            }
         });
         let outside = self.groups.iter().enumerate().filter_map(|(place, group)| {
             let (old, new) = (self.old.class_of_outside(place)?, self.new.class_of_outside(place)?);
             let side = Side::Outside { ranges: group.ranges.clone(), rest: group.rest };
-            Some(Joint { old, new, sides: vec![side], single: false, outside: true })
+            Some(Joint { old, new, sides: vec![side], single: false, homes: None })
         });
         joints.chain(outside).collect()
     }
@@ -244,6 +311,31 @@ impl Comparison<'_, '_> {
         }
         united
     }
+}
+
+/// Changes by sender, those of a single pod with itself among the receivers where others send the same to the same: it
+/// speaks to itself anyway, and so one entry does for all.
+fn with_themselves(
+    found: Vec<(usize, (Delta, Vec<usize>))>,
+    joints: &[Joint],
+) -> impl Iterator<Item = (usize, (Delta, Vec<usize>))> {
+    let with_itself = |sender: usize, (delta, receivers): &(Delta, Vec<usize>)| {
+        let mut receivers = receivers.clone();
+        let single = joints.get(sender).is_some_and(|joint| joint.single);
+        let place = receivers.binary_search(&sender).err().filter(|_| single)?;
+        receivers.insert(place, sender);
+        Some((delta.clone(), receivers))
+    };
+    let wider: Vec<_> = found.iter().map(|(sender, change)| with_itself(*sender, change)).collect();
+    let mut wanted: HashMap<(Delta, Vec<usize>), usize> = HashMap::new();
+    for change in found.iter().map(|(_, change)| change).chain(wider.iter().flatten()) {
+        *wanted.entry(change.clone()).or_default() += 1;
+    }
+    let chosen = move |((sender, narrow), wide): ((usize, (Delta, Vec<usize>)), Option<_>)| match wide {
+        Some(wide) if wanted.get(&wide) > wanted.get(&narrow) => (sender, wide),
+        _ => (sender, narrow),
+    };
+    found.into_iter().zip(wider).map(chosen)
 }
 
 /// Pods that are in one cluster and not in the other.

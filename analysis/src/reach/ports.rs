@@ -56,7 +56,7 @@ impl PortSpace {
     }
 
     /// All traffic.
-    pub(super) fn everything(&self) -> Vec<u64> {
+    pub(crate) fn everything(&self) -> Vec<u64> {
         let mut words = vec![0; self.words()];
         (0..self.atoms()).for_each(|atom| set(&mut words, atom));
         words

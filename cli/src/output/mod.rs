@@ -40,6 +40,14 @@ pub(crate) fn warning(text: &str) {
     note(YELLOW, "warning", text);
 }
 
+/// Pods that rules leave out, where there are any.
+pub(crate) fn pending(count: usize) {
+    if count > 0 {
+        let pods = if count == 1 { "1 pod has" } else { &format!("{count} pods have") };
+        warning(&format!("{pods} no address yet, and so no rules; --addresses CIDR gives them some"));
+    }
+}
+
 /// What was read and found wanting, each with its place.
 pub(crate) fn problem(problem: &Problem) {
     let (style, word) = match problem.severity {

@@ -36,11 +36,7 @@ pub(crate) fn run(args: &Compile) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(text) = input::passed_over(&loaded.manifests) {
         output::line(&text);
     }
-    let pending: usize = plans.iter().map(|(_, plan)| plan.pending.len()).sum();
-    if pending > 0 {
-        let pods = if pending == 1 { "1 pod has" } else { &format!("{pending} pods have") };
-        output::warning(&format!("{pods} no address yet, and so no rules; --addresses CIDR gives them some"));
-    }
+    output::pending(plans.iter().map(|(_, plan)| plan.pending.len()).sum());
     let text = match (args.stats, args.output) {
         (false, RulesFormat::Nft) => nft(&plans, &settings),
         (false, RulesFormat::Json) => json(&plans, args.node.is_some())?,

@@ -13,6 +13,7 @@ use policy_compiler::plan::Settings;
 use super::{FINDINGS, compile::NoSuchNode};
 use crate::args::{Diff, DiffFormat};
 use crate::input;
+use crate::output;
 use crate::output::diff::{json, markdown, text};
 
 pub(crate) fn run(args: &Diff) -> Result<ExitCode, Box<dyn Error>> {
@@ -23,7 +24,9 @@ pub(crate) fn run(args: &Diff) -> Result<ExitCode, Box<dyn Error>> {
     diff::place_alike(&mut old, &mut new, input::ONLY_NODE, pools)?;
 
     let (output, differs) = if args.rules {
-        let rules = diff::rules(&old, &new, &nodes(&old, &new, args.node.as_deref())?, &Settings::default());
+        let nodes = nodes(&old, &new, args.node.as_deref())?;
+        output::pending(pending(&old, &new, &nodes));
+        let rules = diff::rules(&old, &new, &nodes, &Settings::default());
         let output = match args.output {
             DiffFormat::Text => text::rules(&rules),
             DiffFormat::Json => json::rules(&rules),
@@ -51,4 +54,11 @@ fn nodes(old: &Cluster, new: &Cluster, wanted: Option<&str>) -> Result<BTreeSet<
         None => Ok(known),
         Some(wanted) => NoSuchNode::check(wanted, &known).map(|node| [node].into()),
     }
+}
+
+/// How many pods of these nodes have no rules in one version or the other.
+fn pending(old: &Cluster, new: &Cluster, nodes: &BTreeSet<Arc<str>>) -> usize {
+    let pods = old.pods().chain(new.pods()).filter(|pod| pod.is_selectable() && pod.addresses.is_empty());
+    let here = pods.filter(|pod| pod.node.as_ref().is_some_and(|node| nodes.contains(node)));
+    here.map(|pod| &pod.name).collect::<BTreeSet<_>>().len()
 }

@@ -28,7 +28,7 @@ fn write_connectivity(out: &mut String, connectivity: &Connectivity) -> Result {
             Effect::Allowed => "**+ allowed**",
             Effect::Denied => "**- denied**",
         };
-        let (from, to) = (words.sides(&change.from), words.sides(&change.to));
+        let (from, to) = words.ends(change);
         writeln!(out, "| {effect} | {} | {} | {} |", cell(&from), cell(&to), words::traffic(change))?;
     }
     if !connectivity.changes.is_empty() {
@@ -63,8 +63,9 @@ pub(crate) fn rules(nodes: &[NodeRules]) -> String {
         out.push_str("No change: every node's rules stay as they are.\n");
     }
     for node in nodes {
-        let (chains, sets) = (node.delta.chains.len(), node.delta.sets.len());
-        let summary = format!("node {}: {chains} chains and {sets} sets change", node.node);
+        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (chains, sets) = (counted(node.delta.chains.len(), "chain"), counted(node.delta.sets.len(), "set"));
+        let summary = format!("node {}: {chains} and {sets} changed", node.node);
         // A String takes every write.
         _ = writeln!(out, "<details><summary>{summary}</summary>\n\n```diff\n{}```\n\n</details>\n", node.unified());
     }

@@ -8,6 +8,9 @@ use anstyle::Style;
 use super::words::{self, Words};
 use crate::output::{BOLD, DIM, GREEN, RED, YELLOW};
 
+/// The widest column, in characters.
+const WIDEST: usize = 60;
+
 /// Who reaches whom: a line for each change.
 pub(crate) fn connectivity(connectivity: &Connectivity) -> String {
     let mut out = String::new();
@@ -17,17 +20,23 @@ pub(crate) fn connectivity(connectivity: &Connectivity) -> String {
 }
 
 fn write_connectivity(out: &mut String, connectivity: &Connectivity) -> Result {
+    if connectivity.is_empty() {
+        writeln!(out, "everybody reaches whom they reached before")?;
+    }
     let words = Words::new(connectivity);
     for (effect, title, sign, style) in
         [(Effect::Allowed, "becomes allowed", '+', GREEN), (Effect::Denied, "becomes denied", '-', RED)]
     {
-        let mut changes = connectivity.changes.iter().filter(|change| change.effect == effect).peekable();
-        if changes.peek().is_some() {
+        let changes: Vec<_> = connectivity.changes.iter().filter(|change| change.effect == effect).collect();
+        if !changes.is_empty() {
             writeln!(out, "{BOLD}{title}{BOLD:#}")?;
         }
-        for change in changes {
-            let (from, to) = (words.sides(&change.from), words.sides(&change.to));
-            writeln!(out, "{style}{sign} {from} -> {to}: {}{style:#}", words::traffic(change))?;
+        let ends: Vec<(String, String)> = changes.iter().map(|change| words.ends(change)).collect();
+        let from_width = width(ends.iter().map(|(from, _)| from));
+        let to_width = width(ends.iter().map(|(_, to)| to));
+        for ((from, to), change) in ends.iter().zip(&changes) {
+            let what = words::traffic(change);
+            writeln!(out, "{style}{sign} {from:from_width$} -> {to:to_width$}  {what}{style:#}")?;
         }
     }
     movements(out, "new pods", '+', GREEN, &connectivity.added)?;
@@ -44,10 +53,12 @@ fn write_connectivity(out: &mut String, connectivity: &Connectivity) -> Result {
             writeln!(out, "{style}{sign} {name}{style:#}")?;
         }
     }
-    if connectivity.is_empty() {
-        writeln!(out, "everybody reaches whom they reached before")?;
-    }
     Ok(())
+}
+
+/// How wide a column is; what is wider than most terminals give it stands out, and moves nothing else.
+fn width<'n>(names: impl Iterator<Item = &'n String>) -> usize {
+    names.map(|name| name.chars().count()).filter(|width| *width <= WIDEST).max().unwrap_or(0)
 }
 
 fn movements(out: &mut String, title: &str, sign: char, style: Style, movements: &[Movement]) -> Result {

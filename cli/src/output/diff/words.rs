@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use analysis::diff::{Change, Connectivity, Movement, Side};
 use analysis::matrix::UnitName;
-use policy_compiler::cidr::Family;
+use policy_compiler::cidr::{Family, IpRange};
 use policy_compiler::model::ObjectName;
 
 /// How many names, or ranges of addresses, are listed before the rest is counted.
@@ -27,13 +27,20 @@ impl<'c> Words<'c> {
         Self { namespaces, all: connectivity.units.len(), groups: connectivity.groups }
     }
 
+    /// Who sends and who receives.
+    pub(super) fn ends(&self, change: &Change) -> (String, String) {
+        (self.side(&change.from, &change.to), self.side(&change.to, &change.from))
+    }
+
     /// `shop/deploy/web, platform/*, 10.0.0.0/8`; whole namespaces, and the whole cluster, by one word.
-    pub(super) fn sides(&self, sides: &[Side]) -> String {
+    fn side(&self, sides: &[Side], other: &[Side]) -> String {
         let mut names = Vec::new();
-        if self.all > 1 && sides.iter().filter(|side| is_whole(side)).count() == self.all {
-            names.push("every pod".to_owned());
-        } else {
-            self.pods(sides, &mut names);
+        match (self.all > 1).then(|| self.missing(sides)).flatten() {
+            Some(missing) if missing.is_empty() => names.push("every pod".to_owned()),
+            Some(missing) if self.all > 3 && missing.len() == 1 && missing == whole_units(other) => {
+                names.push("every other pod".to_owned())
+            }
+            _ => self.pods(sides, &mut names),
         }
         names = shortened(names, "more");
         let outside = sides.iter().filter_map(|side| match side {
@@ -44,15 +51,20 @@ impl<'c> Words<'c> {
             names.push("everywhere outside".to_owned());
             return names.join(", ");
         }
-        for (ranges, rest) in outside {
-            match rest {
-                true => names.push("other addresses".to_owned()),
-                false => {
-                    names.push(shortened(ranges.iter().map(ToString::to_string).collect(), "more ranges").join(", "))
-                }
-            }
+        let named: BTreeSet<&IpRange> =
+            outside.clone().filter(|(_, rest)| !rest).flat_map(|(ranges, _)| ranges).collect();
+        names.extend(shortened(named.iter().map(ToString::to_string).collect(), "more ranges"));
+        if outside.clone().any(|(_, rest)| rest) {
+            names.push("everywhere else outside".to_owned());
         }
         names.join(", ")
+    }
+
+    /// The workloads that are not among these; none if only a part of one is.
+    fn missing(&self, sides: &[Side]) -> Option<BTreeSet<&UnitName>> {
+        let named = whole_units(sides);
+        let all = self.namespaces.values().flatten().copied();
+        sides.iter().all(is_entire).then(|| all.filter(|unit| !named.contains(unit)).collect())
     }
 
     fn pods(&self, sides: &[Side], names: &mut Vec<String>) {
@@ -64,7 +76,7 @@ impl<'c> Words<'c> {
         }
         for (namespace, units) in by_namespace {
             let all = self.namespaces.get(namespace).map_or(0, BTreeSet::len);
-            if units.len() > 1 && units.len() == all && units.iter().all(|side| is_whole(side)) {
+            if units.len() > 1 && units.len() == all && units.iter().all(|side| is_entire(side)) {
                 names.push(format!("{namespace}/*"));
                 continue;
             }
@@ -79,9 +91,20 @@ impl<'c> Words<'c> {
     }
 }
 
-/// All pods of a workload.
-fn is_whole(side: &Side) -> bool {
-    matches!(side, Side::Pods { only: None, .. })
+/// Of what all pods are among these.
+fn whole_units(sides: &[Side]) -> BTreeSet<&UnitName> {
+    let mut units = BTreeSet::new();
+    for side in sides {
+        if let Side::Pods { unit, only: None } = side {
+            units.insert(unit);
+        }
+    }
+    units
+}
+
+/// Not only some pods of a workload.
+fn is_entire(side: &Side) -> bool {
+    !matches!(side, Side::Pods { only: Some(_), .. })
 }
 
 fn shortened(mut names: Vec<String>, what: &str) -> Vec<String> {
