@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use podwall_tests::{Manifests, Run, assert_same_lines, fixture, root, run};
+use podwall_tests::{Manifests, Run, assert_same_lines, fixture, golden, root, run};
 use serde_json::Value;
 
 /// Pairs that differ in nothing that anybody would notice.
@@ -39,12 +39,7 @@ fn json(run: &Run) -> Value {
 
 #[track_caller]
 fn is_beside(pair: &str, file: &str, printed: &str) {
-    let path = fixture("diff").join(pair).join(file);
-    if std::env::var_os("PODWALL_BLESS").is_some() {
-        std::fs::write(&path, printed).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_same_lines(printed, &expected, &format!("{pair}/{file}: PODWALL_BLESS=1 writes what is printed now"));
+    golden(&fixture("diff").join(pair).join(file), printed);
 }
 
 #[test]

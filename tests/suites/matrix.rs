@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use podwall_tests::{assert_same_lines, root, run};
+use podwall_tests::{assert_same_lines, golden, root, run};
 use serde_json::Value;
 
 /// A second cluster beside the shop: host network, both families, addresses outside.
@@ -45,13 +45,7 @@ fn folded_text_and_page_agree() {
 
 #[test]
 fn the_matrix_of_the_shop_is_the_one_beside_it() {
-    let text = matrix(&SHOP, &[]);
-    let path = root().join("fixtures/shop/expected.matrix");
-    if std::env::var_os("PODWALL_BLESS").is_some() {
-        std::fs::write(&path, &text).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_same_lines(&text, &expected, "PODWALL_BLESS=1 writes what is printed now");
+    golden(&root().join("fixtures/shop/expected.matrix"), &matrix(&SHOP, &[]));
 }
 
 #[test]
