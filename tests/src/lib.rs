@@ -7,6 +7,7 @@ pub mod agent;
 pub mod browser;
 pub mod random;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -139,6 +140,34 @@ pub fn listing(namespace: &Namespace) -> String {
     let mark = |line: &&str| matches!(line.trim(), "" | "flags" | "flags owner");
     let lines = text.lines().filter(|line| !mark(line));
     lines.map(|line| line.split(" # progname").next().unwrap_or(line).to_owned() + "\n").collect()
+}
+
+/// Every key of what a verb prints stands in its section of `docs/json.md`.
+#[track_caller]
+pub fn assert_documented(verb: &str, printed: &[Value]) {
+    let text = std::fs::read_to_string(root().join("docs/json.md")).expect("docs/json.md is there");
+    let section = text.split("\n## ").find(|section| section.starts_with(&format!("{verb}\n")));
+    let section = section.unwrap_or_else(|| panic!("docs/json.md has no section {verb}"));
+    let mut keys = BTreeSet::new();
+    printed.iter().for_each(|value| collect_keys(value, &mut keys));
+    assert!(keys.len() > 3, "{keys:?}");
+    let documented = |key: &&String| {
+        let written = [format!("`{key}`"), format!("`{key}: true`"), format!("\"{key}\":")];
+        written.iter().any(|written| section.contains(written))
+    };
+    let missing: Vec<_> = keys.iter().filter(|key| !documented(key)).collect();
+    assert!(missing.is_empty(), "docs/json.md does not tell of {missing:?}");
+}
+
+fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            keys.extend(fields.keys().cloned());
+            fields.values().for_each(|value| collect_keys(value, keys));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_keys(item, keys)),
+        _ => (),
+    }
 }
 
 /// Panics with the lines that differ, and not with two whole listings.

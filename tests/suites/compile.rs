@@ -166,6 +166,7 @@ fn stats_count_what_the_listing_holds() {
         run(&[&["compile", "-f", "fixtures/shop", "--addresses", "10.244.0.0/24"], more].concat(), "").stdout
     };
     let stats: Value = serde_json::from_str(&shop(&["--stats", "-o", "json"])).unwrap();
+    podwall_tests::assert_documented("compile --stats", std::slice::from_ref(&stats));
     let nodes = stats["nodes"].as_array().unwrap();
     assert_eq!(nodes.len(), 2);
     for node in nodes {

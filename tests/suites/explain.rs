@@ -1,11 +1,10 @@
 //! `podwall explain`: transcripts in `fixtures/explain`, one a situation, that show what is asked and what is answered.
 //! `TRYCMD=overwrite cargo test -p podwall-tests --test explain` writes what is printed now.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
-use podwall_tests::{fixture, podwall, root, run};
+use podwall_tests::{assert_documented, fixture, podwall, root, run};
 use serde_json::Value;
 
 const CLUSTER: &str = "fixtures/explain/cluster";
@@ -68,29 +67,12 @@ fn text_and_json_agree_on_every_question() {
 
 #[test]
 fn every_key_of_the_json_is_documented() {
-    let documented = std::fs::read_to_string(root().join("docs/json.md")).unwrap();
-    let mut keys = BTreeSet::new();
-    for question in questions() {
+    let answer = |question: Vec<String>| {
         let arguments: Vec<&str> = question.iter().map(String::as_str).chain(["-o", "json"]).collect();
         let run = run(&arguments, "");
-        if run.status != Some(2) {
-            collect_keys(&serde_json::from_str(&run.stdout).unwrap(), &mut keys);
-        }
-    }
-    assert!(keys.len() > 20, "{keys:?}");
-    let missing: Vec<_> = keys.iter().filter(|key| !documented.contains(&format!("`{key}`"))).collect();
-    assert!(missing.is_empty(), "docs/json.md does not tell of {missing:?}");
-}
-
-fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(fields) => {
-            keys.extend(fields.keys().cloned());
-            fields.values().for_each(|value| collect_keys(value, keys));
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect_keys(item, keys)),
-        _ => (),
-    }
+        (run.status != Some(2)).then(|| serde_json::from_str(&run.stdout).unwrap())
+    };
+    assert_documented("explain", &questions().into_iter().filter_map(answer).collect::<Vec<_>>());
 }
 
 #[test]

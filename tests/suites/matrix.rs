@@ -368,3 +368,8 @@ fn from_page(data: &Value) -> Cells {
     });
     cells
 }
+
+#[test]
+fn every_key_of_the_json_is_documented() {
+    podwall_tests::assert_documented("matrix", &[serde_json::from_str(&matrix(&ENDS, &["-o", "json"])).unwrap()]);
+}
