@@ -135,12 +135,20 @@ impl RuleMatch<'_> {
         self.peers.place().is_ok() && self.ports.place().is_ok()
     }
 
-    /// The greater, the less is missing: peers count more than ports, since whoever allows a peer is more likely to have
-    /// meant this flow than who allows a port.
+    /// The greater, the less is missing. Whoever names the peer is more likely to have meant this flow than who names
+    /// the port; a rule for every peer means nobody in particular.
     pub(super) fn nearness(&self) -> impl Ord + use<> {
-        let peers = self.peers.place().map_err(|misses| misses.iter().map(PeerMiss::nearness).max());
-        let ports = self.ports.place().map_err(|misses| misses.iter().map(PortMiss::nearness).max());
-        (peers.is_ok(), ports.is_ok(), peers.err(), ports.err())
+        let peers = match &self.peers {
+            ListMatch::Entry(_) => Some(3),
+            ListMatch::Everything => Some(2),
+            ListMatch::Nothing(misses) => misses.iter().map(PeerMiss::nearness).max(),
+        };
+        let ports = match &self.ports {
+            ListMatch::Entry(_) | ListMatch::Everything => Some(3),
+            ListMatch::Nothing(misses) => misses.iter().map(PortMiss::nearness).max(),
+        };
+        let matching = u8::from(self.peers.place().is_ok()) + u8::from(self.ports.place().is_ok());
+        (matches!(self.peers, ListMatch::Entry(_)), matching, peers, ports)
     }
 }
 

@@ -262,6 +262,9 @@ fn the_nearest_rule_has_the_peer_then_the_port_then_the_closest_entry() {
         (vec![rule(far_peer(), None), rule(wrong_peer(), None)], 1),
         (vec![rule(peer(), other_protocol()), rule(peer(), wrong_port())], 1),
         (vec![rule(wrong_peer(), None), rule(wrong_peer(), ports(HTTP))], 0),
+        (vec![rule(None, other_protocol()), rule(wrong_peer(), ports(HTTP))], 1),
+        (vec![rule(None, wrong_port()), rule(far_peer(), ports(HTTP))], 0),
+        (vec![rule(None, wrong_port()), rule(peer(), wrong_port())], 1),
     ] {
         let cluster = cluster(vec![policy("p", rules)]);
         let from = Endpoint::pod(cluster.pod(&ObjectName::new("a", "v")).unwrap(), Some(ip("10.0.1.2")));
