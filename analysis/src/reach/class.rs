@@ -55,11 +55,6 @@ pub(super) enum Host {
 }
 
 impl Class<'_> {
-    /// Whether these are hostNetwork pods, for whom policy does not speak.
-    pub fn is_node(&self) -> bool {
-        self.key.host == Host::Node
-    }
-
     /// Whether it has an address of a family; a class without any, of pods whose addresses are not known, may have.
     pub(super) fn may_have(&self, family: Family) -> bool {
         let [v4, v6] = &self.key.blocks;

@@ -76,15 +76,6 @@ impl<'c> Reach<'c> {
         &self.space
     }
 
-    /// Whether a policy isolates a class for a direction (rule 16).
-    pub fn is_isolated(&self, class: ClassId, direction: Direction) -> bool {
-        let sets = match direction {
-            Direction::Egress => &self.egress,
-            Direction::Ingress => &self.ingress,
-        };
-        sets.get(class).is_some_and(Option::is_some)
-    }
-
     /// All that a class may send.
     pub fn row(&self, from: ClassId) -> Row<'_> {
         Row::new(self, from)

@@ -3,10 +3,10 @@
 use policy_compiler::cidr::Family;
 use policy_compiler::verdict::Traffic;
 
+use super::Reach;
 use super::class::ClassId;
 use super::ports;
 use super::traffic::TrafficSet;
-use super::{Class, Reach};
 
 /// All that one class may send, to every class.
 #[derive(Debug)]
@@ -127,11 +127,4 @@ fn view_of(reach: &Reach<'_>, from: ClassId, view: usize) -> Vec<u64> {
 
 fn intersect(words: &mut [u64], others: &[u64]) {
     words.iter_mut().zip(others).for_each(|(word, other)| *word &= other);
-}
-
-impl Class<'_> {
-    /// Whether a class has a single member, so that nothing of it has another of it to speak to.
-    pub fn is_single(&self) -> bool {
-        matches!(&self.members, super::Members::Pods(pods) if pods.len() == 1)
-    }
 }
