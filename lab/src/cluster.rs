@@ -9,9 +9,10 @@ use std::{
 };
 
 use crate::{
-    LabError, Namespace, Node, Observed, PodNet, Probe, Protocol, Reactor, Responder, neighbours,
+    LabError, Namespace, Node, Observed, PodNet, PodNetwork, Probe, Protocol, Reactor, Responder, neighbours,
     probe::{self, Question},
     requirements,
+    underlay::{Site, Underlay},
 };
 
 /// The third byte of a pod's address is its node's number.
@@ -22,8 +23,10 @@ const BUILDERS: usize = 4;
 /// What to build.
 #[derive(Debug, Clone, Default)]
 pub struct LabSpec {
-    /// The nodes' names. They are not connected to each other.
+    /// The nodes' names.
     pub nodes: Vec<String>,
+    /// How their pods reach each other.
+    pub network: PodNetwork,
     /// The pods.
     pub pods: Vec<PodSpec>,
 }
@@ -46,6 +49,7 @@ pub struct Lab {
     pods: BTreeMap<String, Pod>,
     reactor: Reactor,
     nodes: BTreeMap<String, Node>,
+    _underlay: Underlay,
 }
 
 #[derive(Debug)]
@@ -62,12 +66,21 @@ impl Lab {
         if spec.nodes.len() > MAX_NODES {
             return Err(LabError::TooManyNodes { asked: spec.nodes.len() });
         }
-        let mut lab = Self { pods: BTreeMap::new(), reactor: Reactor::start()?, nodes: BTreeMap::new() };
+        let underlay = Underlay::new()?;
+        let mut nodes = BTreeMap::new();
         for (name, number) in spec.nodes.iter().zip(1..) {
-            if lab.nodes.insert(name.clone(), Node::new(name, number)?).is_some() {
+            let node = Node::new(name, number, spec.network)?;
+            underlay.connect(node.namespace(), node.site())?;
+            if nodes.insert(name.clone(), node).is_some() {
                 return Err(LabError::Duplicate(name.clone()));
             }
         }
+        for (name, node) in &nodes {
+            let others: Vec<&Site> =
+                nodes.iter().filter(|(other, _)| *other != name).map(|(_, node)| node.site()).collect();
+            spec.network.connect(node.namespace(), node.site(), &others)?;
+        }
+        let mut lab = Self { pods: BTreeMap::new(), reactor: Reactor::start()?, nodes, _underlay: underlay };
         // The first pod of each node makes its bridge; the others would race for it.
         let is_first = |index: usize| !spec.pods[..index].iter().any(|pod| pod.node == spec.pods[index].node);
         let (first, rest): (Vec<_>, Vec<_>) = (0..spec.pods.len()).partition(|&index| is_first(index));

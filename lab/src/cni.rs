@@ -12,10 +12,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{LabError, Namespace, scratch::Scratch};
+use crate::{LabError, Namespace, PodNetwork, scratch::Scratch};
 
 /// The plugins that a lab uses.
-pub const PLUGINS: [&str; 3] = ["bridge", "host-local", "loopback"];
+pub const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "ptp"];
 /// The bridge that the pods of a node hang on, in the node's namespace.
 pub const BRIDGE: &str = "cni0";
 /// A pod's link.
@@ -35,9 +35,10 @@ pub fn find(plugin: &str) -> Option<PathBuf> {
     search_path().into_iter().map(|folder| folder.join(plugin)).find(|file| file.is_file())
 }
 
-/// The bridge network of one node: its configuration and its plugins' state.
+/// The plugins of one node: their configuration and their state.
 #[derive(Debug)]
-pub(crate) struct Bridge {
+pub(crate) struct Plugins {
+    network: PodNetwork,
     node: Namespace,
     ranges: [String; 2],
     state: Scratch,
@@ -75,17 +76,17 @@ struct Failure {
     details: String,
 }
 
-impl Bridge {
-    pub(crate) fn new(node: &Namespace, ranges: [String; 2]) -> Result<Self, LabError> {
+impl Plugins {
+    pub(crate) fn new(network: PodNetwork, node: &Namespace, ranges: [String; 2]) -> Result<Self, LabError> {
         let state = Scratch::new().map_err(node.error("make a folder for the CNI plugins' state"))?;
-        Ok(Self { node: node.clone(), ranges, state })
+        Ok(Self { network, node: node.clone(), ranges, state })
     }
 
     /// Gives a pod its `eth0`; IPv4 comes first in the addresses.
     pub(crate) fn add(&self, pod: &Namespace) -> Result<Attachment, LabError> {
-        let answer = self.run("bridge", "ADD", pod)?;
-        let malformed =
-            |reason: String| LabError::Plugin { plugin: "bridge", command: "ADD", pod: pod.name().into(), reason };
+        let plugin = self.network.plugin();
+        let answer = self.run(plugin, "ADD", pod)?;
+        let malformed = |reason: String| LabError::Plugin { plugin, command: "ADD", pod: pod.name().into(), reason };
         let result: AddResult = serde_json::from_value(answer).map_err(|error| malformed(error.to_string()))?;
         let parse = |ip: &AssignedAddress| {
             let address = ip.address.split('/').next().unwrap_or_default();
@@ -101,7 +102,7 @@ impl Bridge {
 
     /// Takes a pod's `eth0` away and frees its addresses.
     pub(crate) fn delete(&self, pod: &Namespace) -> Result<(), LabError> {
-        self.run("bridge", "DEL", pod).map(drop)
+        self.run(self.network.plugin(), "DEL", pod).map(drop)
     }
 
     /// Brings `lo` up, as runtimes do before anything else.
@@ -111,14 +112,22 @@ impl Bridge {
 
     fn config(&self, plugin: &str, state: &str) -> Value {
         let mut config = json!({ "cniVersion": "1.0.0", "name": "lab", "type": plugin });
+        if plugin == "loopback" {
+            return config;
+        }
+        let ranges: Vec<Value> = self.ranges.iter().map(|range| json!([{ "subnet": range }])).collect();
+        config["ipMasq"] = false.into();
+        config["ipam"] = json!({ "type": "host-local", "dataDir": state, "ranges": ranges });
+        if let Some(mtu) = self.network.mtu() {
+            config["mtu"] = mtu.into();
+        }
         if plugin == "bridge" {
-            let ranges: Vec<Value> = self.ranges.iter().map(|range| json!([{ "subnet": range }])).collect();
             config["bridge"] = BRIDGE.into();
             config["isGateway"] = true.into();
             config["isDefaultGateway"] = true.into();
             config["hairpinMode"] = true.into();
-            config["ipMasq"] = false.into();
-            config["ipam"] = json!({ "type": "host-local", "dataDir": state, "ranges": ranges });
+        } else {
+            config["ipam"]["routes"] = json!([{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }]);
         }
         config
     }

@@ -1,10 +1,11 @@
-//! A node: a namespace that forwards between the pods on its bridge.
+//! A node: a namespace that forwards between its pods and the other nodes.
 
 use std::net::IpAddr;
 
 use crate::{
-    LabError, Namespace,
-    cni::{Attachment, Bridge},
+    LabError, Namespace, PodNetwork,
+    cni::{Attachment, Plugins},
+    underlay::Site,
 };
 
 /// A node without anything but its network.
@@ -12,8 +13,8 @@ use crate::{
 pub struct Node {
     name: String,
     namespace: Namespace,
-    pod_cidrs: [String; 2],
-    bridge: Bridge,
+    site: Site,
+    plugins: Plugins,
 }
 
 /// A pod's network: all that a pod is here.
@@ -28,8 +29,9 @@ pub struct PodNet {
 }
 
 impl Node {
-    /// Makes a node. The number tells its pods' addresses: 10.244.N.0/24 and fd00:10:244:N::/64.
-    pub fn new(name: impl Into<String>, number: u8) -> Result<Self, LabError> {
+    /// Makes a node that is not connected to others yet. The number tells its address, 172.30.0.N and fd00:30::N, and its
+    /// pods', 10.244.N.0/24 and fd00:10:244:N::/64.
+    pub fn new(name: impl Into<String>, number: u8, network: PodNetwork) -> Result<Self, LabError> {
         let name = name.into();
         let namespace = Namespace::new(&name)?;
         namespace.set_sysctls(&[
@@ -42,10 +44,10 @@ impl Node {
             ("net/netfilter/nf_conntrack_udp_timeout", "2"),
             ("net/netfilter/nf_conntrack_udp_timeout_stream", "2"),
         ])?;
-        let pod_cidrs = [format!("10.244.{number}.0/24"), format!("fd00:10:244:{number}::/64")];
-        let bridge = Bridge::new(&namespace, pod_cidrs.clone())?;
-        bridge.add_loopback(&namespace)?;
-        Ok(Self { name, namespace, pod_cidrs, bridge })
+        let site = Site::new(number);
+        let plugins = Plugins::new(network, &namespace, site.pod_cidrs.clone())?;
+        plugins.add_loopback(&namespace)?;
+        Ok(Self { name, namespace, site, plugins })
     }
 
     /// The node's name.
@@ -60,19 +62,24 @@ impl Node {
 
     /// Where its pods' addresses come from, IPv4 first.
     pub fn pod_cidrs(&self) -> &[String; 2] {
-        &self.pod_cidrs
+        &self.site.pod_cidrs
+    }
+
+    /// Where it is.
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Makes a pod. May be called by several threads, but only once the first pod has made the bridge.
     pub fn add_pod(&self, name: impl Into<String>) -> Result<PodNet, LabError> {
         let namespace = Namespace::new(name)?;
-        self.bridge.add_loopback(&namespace)?;
-        let Attachment { addresses, link_address } = self.bridge.add(&namespace)?;
+        self.plugins.add_loopback(&namespace)?;
+        let Attachment { addresses, link_address } = self.plugins.add(&namespace)?;
         Ok(PodNet { namespace, addresses, link_address })
     }
 
     /// Takes a pod off the bridge and frees its addresses. Merely dropping a pod leaves them taken.
     pub fn remove_pod(&self, pod: PodNet) -> Result<(), LabError> {
-        self.bridge.delete(&pod.namespace)
+        self.plugins.delete(&pod.namespace)
     }
 }

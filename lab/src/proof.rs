@@ -1,4 +1,4 @@
-//! The proof of a policy set: its cluster is built, an agent enforces it, and every flow between pods is tried with
+//! The proof of a policy set: its cluster is built, an agent on each node enforces it, and every flow between pods is tried with
 //! packets and held against the verdict that the policies say literally.
 
 use std::net::IpAddr;
@@ -13,10 +13,8 @@ use policy_compiler::verdict::{self, Endpoint, Flow};
 use serde_json::{Value, json};
 
 use crate::scratch::Scratch;
-use crate::{Expectation, Lab, LabError, LabSpec, Observed, PodSpec, Probe, Process, Protocol};
+use crate::{Expectation, Lab, LabError, LabSpec, Observed, PodNetwork, PodSpec, Probe, Process, Protocol};
 
-/// All pods of the input are put on this one node.
-const NODE: &str = "lab";
 /// How long an agent may take until its first commit.
 const START: Duration = Duration::from_secs(30);
 /// What the agent logs once its rules are in force.
@@ -25,8 +23,10 @@ const IN_FORCE: &str = "policies are in force";
 /// What is to be proven.
 #[derive(Debug)]
 pub struct Claim<'a> {
-    /// The cluster; pods without a node or address are fine.
+    /// The cluster; every pod has a node, addresses are given here.
     pub cluster: &'a Cluster,
+    /// How pods of several nodes reach each other.
+    pub network: PodNetwork,
     /// NetworkPolicy and Namespace objects as they were written, for the agent to read by itself.
     pub objects: Vec<Value>,
     /// The program that enforces: `AGENT enforce --manifests DIR --node NAME ..`.
@@ -108,22 +108,27 @@ pub fn prove(claim: &Claim<'_>, mut progress: impl FnMut(Progress)) -> Result<Pr
     let ports: Vec<(Protocol, u16)> =
         claim.cluster.ports().into_iter().map(|(protocol, port)| (protocol.into(), port)).collect();
     progress(Progress::Building { pods: pods.len() });
+    let spec = |pod: &&Pod| PodSpec {
+        id: pod.name.to_string(),
+        node: pod.node.as_deref().unwrap_or_default().to_owned(),
+        ports: ports.clone(),
+    };
     let lab = Lab::build(&LabSpec {
-        nodes: vec![NODE.to_owned()],
-        pods: pods
-            .iter()
-            .map(|pod| PodSpec { id: pod.name.to_string(), node: NODE.to_owned(), ports: ports.clone() })
-            .collect(),
+        nodes: claim.cluster.node_names().iter().map(ToString::to_string).collect(),
+        network: claim.network,
+        pods: pods.iter().map(spec).collect(),
     })?;
     let mut cluster = claim.cluster.clone();
     for pod in &pods {
         let addresses = lab.addresses(&pod.name.to_string())?.to_vec();
-        let placed = Pod { node: Some(NODE.into()), addresses, ..(*pod).clone() };
+        let placed = Pod { addresses, ..(*pod).clone() };
         _ = cluster.apply(Object::Pod(placed.into()));
     }
 
     progress(Progress::Enforcing);
-    let _agent = enforce(&lab, &cluster, claim)?;
+    let nodes = cluster.node_names();
+    let _agents: Vec<Process> =
+        nodes.iter().map(|node| enforce(&lab, node, &cluster, claim)).collect::<Result<_, _>>()?;
 
     let (mut trials, probes) = plan(&cluster, &pods, &ports);
     let all = probes.len();
@@ -139,18 +144,18 @@ pub fn prove(claim: &Claim<'_>, mut progress: impl FnMut(Progress)) -> Result<Pr
 }
 
 /// Writes the cluster down, as a directory that nobody but the agent sees, and waits until the agent enforces it.
-fn enforce(lab: &Lab, cluster: &Cluster, claim: &Claim<'_>) -> Result<Process, LabError> {
+fn enforce(lab: &Lab, name: &str, cluster: &Cluster, claim: &Claim<'_>) -> Result<Process, LabError> {
     let pods = cluster.pods().filter(|pod| pod.is_selectable()).map(render::manifest::pod);
     let items: Vec<Value> = claim.objects.iter().cloned().chain(pods).collect();
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    let node = lab.namespace(NODE)?;
+    let node = lab.namespace(name)?;
     let failed = || node.error("write the agent's manifests");
     let scratch = Scratch::new().map_err(failed())?;
     let folder = scratch.write("manifests", "cluster.json", list.to_string().as_bytes()).map_err(failed())?;
 
     let mut command = Command::new(claim.agent);
-    command.arg("enforce").arg("--manifests").arg(folder).args(["--node", NODE]);
-    command.args(["--pod-interface", "cni0", "--unknown-pods", "drop"]);
+    command.arg("enforce").arg("--manifests").arg(folder).args(["--node", name]);
+    command.args(["--pod-interface", claim.network.pod_interface(), "--unknown-pods", "drop"]);
     command.args(["--log-format", "compact", "--end-with-parent"]);
     let mut agent = Process::spawn_seeing(node, &scratch, command)?;
     agent.wait_for_line(IN_FORCE, START)?;

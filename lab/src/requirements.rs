@@ -1,6 +1,10 @@
 //! What a machine must have to hold a lab.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use nix::sys::socket::SockProtocol;
 
@@ -21,6 +25,9 @@ pub enum Missing {
         /// Where they were looked for.
         searched: Vec<std::path::PathBuf>,
     },
+    /// Programs are not installed.
+    #[error("{} (Debian, Ubuntu: apt install iproute2 nftables)", .0.join(", "))]
+    Programs(Vec<&'static str>),
     /// Bridged packets do not pass netfilter.
     #[error("kernel module br_netfilter (as root: modprobe br_netfilter)")]
     BridgeNetfilter,
@@ -36,12 +43,24 @@ fn folders(folders: &[std::path::PathBuf]) -> String {
     folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(":")
 }
 
+/// What sets up links, routes and masquerade.
+const PROGRAMS: [&str; 3] = ["ip", "bridge", "nft"];
+
+fn is_installed(program: &str) -> bool {
+    let found = Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    found.is_ok()
+}
+
 /// Looks at everything and reports all that is missing at once.
 pub fn check() -> Result<(), LabError> {
     let mut missing = Vec::new();
     let plugins: Vec<_> = cni::PLUGINS.into_iter().filter(|plugin| cni::find(plugin).is_none()).collect();
     if !plugins.is_empty() {
         missing.push(Missing::Plugins { plugins, searched: cni::search_path() });
+    }
+    let programs: Vec<_> = PROGRAMS.into_iter().filter(|program| !is_installed(program)).collect();
+    if !programs.is_empty() {
+        missing.push(Missing::Programs(programs));
     }
     if !Path::new("/proc/sys/net/ipv6").exists() {
         // Without it no namespace of ours can be made to look further.

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lab::{Lab, LabSpec, Node, PodSpec, Protocol};
+use lab::{Lab, LabSpec, Node, PodNetwork, PodSpec, Protocol};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -18,7 +18,11 @@ const HELPER: &str = "PODWALL_LAB_TEST_HELPER";
 
 fn build() -> Result<Lab> {
     let pod = |id: &str| PodSpec { id: id.into(), node: "node".into(), ports: vec![(Protocol::Tcp, 80)] };
-    Ok(Lab::build(&LabSpec { nodes: vec!["node".into()], pods: vec![pod("a/a"), pod("a/b")] })?)
+    Ok(Lab::build(&LabSpec {
+        nodes: vec!["node".into()],
+        network: PodNetwork::default(),
+        pods: vec![pod("a/a"), pod("a/b")],
+    })?)
 }
 
 /// The namespaces (`net:[inode]`) of a lab.
@@ -91,7 +95,7 @@ fn the_root_namespace_is_the_same_during_and_after_a_lab() -> Result {
 
 #[test]
 fn a_dropped_pod_takes_its_link_off_the_node() -> Result {
-    let node = Node::new("node", 1)?;
+    let node = Node::new("node", 1, PodNetwork::default())?;
     let pod = node.add_pod("a/a")?;
     let links = || -> Result<usize> {
         let listed = node.namespace().run(|| fs::read_to_string("/proc/thread-self/net/dev"))??;

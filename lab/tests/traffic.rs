@@ -9,8 +9,8 @@ use std::{
 };
 
 use lab::{
-    Connection, Expectation, Flood, FloodReceiver, Lab, LabError, LabSpec, Namespace, Observed, PodSpec, Probe,
-    Process, Protocol, Signal,
+    Connection, Expectation, Flood, FloodReceiver, Lab, LabError, LabSpec, Namespace, Observed, PodNetwork, PodSpec,
+    Probe, Process, Protocol, Signal,
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -20,7 +20,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn lab(pods: usize) -> Result<Lab> {
     let pod = |number| PodSpec { id: format!("shop/p{number}"), node: "node".into(), ports: PORTS.into() };
-    Ok(Lab::build(&LabSpec { nodes: vec!["node".into()], pods: (0..pods).map(pod).collect() })?)
+    Ok(Lab::build(&LabSpec {
+        nodes: vec!["node".into()],
+        network: PodNetwork::default(),
+        pods: (0..pods).map(pod).collect(),
+    })?)
 }
 
 /// Loads rules into the node's forward hook.
@@ -158,7 +162,11 @@ fn rules_for_an_sctp_port_are_none_for_tcp_or_another_port() -> Result {
     use Observed::{Allowed, Denied, Refused};
     const ASKED: [(Protocol, u16); 3] = [(Protocol::Sctp, 80), (Protocol::Tcp, 80), (Protocol::Sctp, 81)];
     let pod = |id: &str| PodSpec { id: id.into(), node: "node".into(), ports: ASKED.into() };
-    let lab = Lab::build(&LabSpec { nodes: vec!["node".into()], pods: vec![pod("shop/p0"), pod("shop/p1")] })?;
+    let lab = Lab::build(&LabSpec {
+        nodes: vec!["node".into()],
+        network: PodNetwork::default(),
+        pods: vec![pod("shop/p0"), pod("shop/p1")],
+    })?;
     let accept = "ct state established accept; sctp dport 80 accept; meta l4proto { tcp, sctp } drop;";
     for (rules, expected) in [
         ("sctp dport 80 drop;", [Denied, Allowed, Allowed]),
@@ -348,13 +356,14 @@ fn pods_come_and_go() -> Result {
 #[test]
 fn names_must_be_known_and_unique() -> Result {
     let pod = |id: &str, node: &str| PodSpec { id: id.into(), node: node.into(), ports: vec![] };
-    let build = |pods| Lab::build(&LabSpec { nodes: vec!["node".into()], pods }).map(drop);
+    let build =
+        |pods| Lab::build(&LabSpec { nodes: vec!["node".into()], network: PodNetwork::default(), pods }).map(drop);
     assert!(matches!(
         build(vec![pod("a/a", "node"), pod("a/a", "node")]),
         Err(LabError::Duplicate(_)) | Err(LabError::Cni { .. })
     ));
     assert!(matches!(build(vec![pod("a/a", "elsewhere")]), Err(LabError::Unknown(node)) if node == "elsewhere"));
-    let twice = LabSpec { nodes: vec!["node".into(), "node".into()], pods: vec![] };
+    let twice = LabSpec { nodes: vec!["node".into(), "node".into()], network: PodNetwork::default(), pods: vec![] };
     assert!(matches!(Lab::build(&twice), Err(LabError::Duplicate(_))));
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use lab::{Expectation, Lab, LabError, LabSpec, Observed, PodSpec, Probe, Protocol, requirements, user};
+use lab::{Expectation, Lab, LabError, LabSpec, Observed, PodNetwork, PodSpec, Probe, Protocol, requirements, user};
 
 const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
 const NOBODY: u32 = 65_534;
@@ -43,7 +43,11 @@ fn a_user_builds_a_lab() -> Result {
         node: "node".into(),
         ports: PROTOCOLS.map(|protocol| (protocol, 80)).into(),
     };
-    let lab = Lab::build(&LabSpec { nodes: vec!["node".into()], pods: vec![pod("a/a"), pod("a/b")] })?;
+    let lab = Lab::build(&LabSpec {
+        nodes: vec!["node".into()],
+        network: PodNetwork::default(),
+        pods: vec![pod("a/a"), pod("a/b")],
+    })?;
     for &to in lab.addresses("a/b")? {
         let probe = |protocol| Probe { from: "a/a".into(), to, protocol, port: 80, expectation: Expectation::Allowed };
         let observed = lab.probe_all(&PROTOCOLS.map(probe), |_, _| {})?;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use lab::{
-    Connection, Expectation, Flood, FloodReceiver, Lab, LabSpec, Observed, PodSpec, Probe, Process, Protocol, Signal,
+    Connection, Expectation, Flood, FloodReceiver, Lab, LabSpec, Observed, PodNetwork, PodSpec, Probe, Process,
+    Protocol, Signal,
 };
 use podwall_tests::agent::{self, COMMITTED, PATIENCE};
 use podwall_tests::{Manifests, assert_same_lines, listing, namespace, nft, run_in};
@@ -27,8 +28,12 @@ impl Cluster {
             node: NODE.into(),
             ports: vec![(Protocol::Tcp, 80), (Protocol::Udp, 53)],
         };
-        let lab = Lab::build(&LabSpec { nodes: vec![NODE.into()], pods: pods.iter().map(spec).collect() })
-            .unwrap_or_else(|error| panic!("{error}"));
+        let lab = Lab::build(&LabSpec {
+            nodes: vec![NODE.into()],
+            network: PodNetwork::default(),
+            pods: pods.iter().map(spec).collect(),
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
         let manifests = Manifests::new(&[]);
         let mut text = String::new();
         for name in pods {

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use lab::PodNetwork;
 use lab::proof::{self, Claim, Proof};
 use podwall_tests::random::{self, RandomCluster, Size};
 use podwall_tests::{podwall, setting};
@@ -65,10 +66,14 @@ fn packets_do_what_random_policies_say() {
 fn prove(random: &RandomCluster, agent: &std::path::Path) -> Result<Proof, String> {
     let is_read = |object: &&Object| matches!(object, Object::Namespace(_) | Object::Policy(_));
     let objects = random.objects.iter().filter(is_read).map(render::manifest::object).collect();
-    let claim = Claim { cluster: &random.cluster(), objects, agent };
-    let proof = proof::prove(&claim, |_| ()).map_err(|error| error.to_string())?;
+    let mut cluster = random.cluster();
+    cluster.place_pods("lab");
+    // As good as any draw, and the same for the same cluster.
+    let network = PodNetwork::ALL[random.objects.len() % PodNetwork::ALL.len()];
+    let claim = Claim { cluster: &cluster, network, objects, agent };
+    let proof = proof::prove(&claim, |_| ()).map_err(|error| format!("{network}: {error}"))?;
     let wrong: Vec<String> = proof.mismatches().map(|trial| format!("{trial:?}\n")).collect();
-    if wrong.is_empty() { Ok(proof) } else { Err(wrong.concat()) }
+    if wrong.is_empty() { Ok(proof) } else { Err(format!("{network}\n{}", wrong.concat())) }
 }
 
 fn count(proof: &Proof, tallies: &mut BTreeMap<String, Tally>) {

@@ -15,6 +15,7 @@ pub(crate) use test::{Test, TestFormat};
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use lab::PodNetwork;
 use policy_compiler::cidr::{Cidr, CidrRules};
 use policy_compiler::plan::{Denial, DropLog, MarkMask, Settings, UnknownPods};
 use policy_compiler::ruleset::InterfaceName;
@@ -196,6 +197,9 @@ pub(crate) struct Cleanup {
 pub(crate) struct Lab {
     #[command(flatten)]
     pub(crate) input: Input,
+    /// How pods reach each other: bridge, ptp, flannel-vxlan or flannel-host-gw
+    #[arg(long, value_name = "NETWORK", default_value_t = PodNetwork::default())]
+    pub(crate) cni: PodNetwork,
     /// A matrix to look at, or JSON
     #[arg(short, long, value_enum, default_value_t = AnswerFormat::Text)]
     pub(crate) output: AnswerFormat,

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Lab) -> Result<ExitCode, Box<dyn Error>> {
     lab::user::enter_user_namespace_if_needed()?;
 
     let agent = std::env::current_exe()?;
-    let claim = Claim { cluster: &loaded.cluster, objects: objects(&loaded), agent: &agent };
+    let claim = Claim { cluster: &loaded.cluster, network: args.cni, objects: objects(&loaded), agent: &agent };
     let bar = progress_bar();
     let proof = proof::prove(&claim, |progress| show(&bar, progress));
     bar.finish_and_clear();

@@ -1,0 +1,73 @@
+//! Several nodes, over every pod network.
+
+use lab::{Expectation, Lab, LabSpec, Namespace, Observed, PodNetwork, PodSpec, Probe, Protocol};
+
+const PORTS: [(Protocol, u16); 3] = [(Protocol::Tcp, 80), (Protocol::Udp, 53), (Protocol::Sctp, 9)];
+
+/// Two pods on the first of three nodes, one on each of the others.
+fn lab(network: PodNetwork) -> Lab {
+    let pod =
+        |(name, node): (&str, &str)| PodSpec { id: format!("shop/{name}"), node: node.into(), ports: PORTS.to_vec() };
+    let pods = [("a", "n1"), ("b", "n1"), ("c", "n2"), ("d", "n3")].map(pod);
+    let nodes = ["n1", "n2", "n3"].map(str::to_owned);
+    Lab::build(&LabSpec { nodes: nodes.into(), network, pods: pods.into() })
+        .unwrap_or_else(|error| panic!("{network}: {error}"))
+}
+
+/// What comes of every probe between different pods.
+fn probe_all(lab: &Lab, expectation: Expectation) -> Vec<(Probe, Observed)> {
+    let pods: Vec<&str> = lab.pods().collect();
+    let mut probes = Vec::new();
+    for from in &pods {
+        for to in pods.iter().filter(|to| *to != from) {
+            for address in lab.addresses(to).unwrap() {
+                probes.extend(PORTS.map(|(protocol, port)| Probe {
+                    from: (*from).to_owned(),
+                    to: *address,
+                    protocol,
+                    port,
+                    expectation,
+                }));
+            }
+        }
+    }
+    let observed = lab.probe_all(&probes, |_, _| {}).unwrap();
+    probes.into_iter().zip(observed).collect()
+}
+
+fn load(node: &Namespace, rules: &str) {
+    let status = node.run(|| std::process::Command::new("nft").arg(rules).status()).unwrap().unwrap();
+    assert!(status.success(), "nft {rules}");
+}
+
+#[test]
+fn pods_of_all_nodes_reach_each_other_over_every_network() {
+    for network in PodNetwork::ALL {
+        for (probe, observed) in probe_all(&lab(network), Expectation::Allowed) {
+            assert_eq!(observed, Observed::Allowed, "{network}: {probe:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_node_drops_arrives_at_no_other() {
+    for network in PodNetwork::ALL {
+        let lab = lab(network);
+        let table = "table inet t { chain c { type filter hook forward priority 0; policy drop; }; }";
+        load(lab.namespace("n2").unwrap(), &format!("add {table}"));
+        let own = lab.addresses("shop/c").unwrap();
+        for (probe, observed) in probe_all(&lab, Expectation::Denied) {
+            let passes_n2 = probe.from == "shop/c" || own.contains(&probe.to);
+            let expected = if passes_n2 { Observed::Denied } else { Observed::Allowed };
+            assert_eq!(observed, expected, "{network}: {probe:?}");
+        }
+    }
+}
+
+#[test]
+fn a_network_is_read_as_it_is_printed() {
+    for network in PodNetwork::ALL {
+        assert_eq!(network.to_string().parse(), Ok(network));
+    }
+    assert!("flannel".parse::<PodNetwork>().is_err());
+}
