@@ -8,7 +8,7 @@
 //!
 //! The root namespace's links, routes and rules are never touched and no packet leaves the lab.
 //!
-//! From the bottom up: [`Namespace`], [`cni`], [`Node`], [`Responder`] and [`probe`], and [`Lab`], which puts them
+//! From the bottom up: [`Namespace`], [`cni`], [`Node`], [`PodNetwork`], [`Responder`] and [`probe`], and [`Lab`], which puts them
 //! together. [`proof`] holds a cluster's policies against packets. [`Flood`] and [`Connection`] are for tests that change rules while traffic flows.
 
 #![forbid(unsafe_code)]

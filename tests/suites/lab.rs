@@ -171,3 +171,19 @@ fn a_lab_that_is_interrupted_or_killed_leaves_no_process_and_no_link_behind() {
         assert_eq!(links(), before, "after SIG{signal}");
     }
 }
+
+#[test]
+fn the_shop_holds_over_every_pod_network() {
+    let over = |network: &str| {
+        let run = run(&["lab", "-f", "fixtures/shop", "--cni", network, "-o", "json"], "").expect(0);
+        let proof: Value = serde_json::from_str(&run.stdout).unwrap();
+        (allowed(&proof, "TCP", 8080), proof["flows"].as_array().unwrap().len())
+    };
+    let (open, flows) = over("bridge");
+    assert!(open.len() > 1 && flows == 1800, "{open:?} of {flows}");
+    for network in ["ptp", "flannel-vxlan", "flannel-host-gw"] {
+        assert_eq!(over(network), (open.clone(), flows), "{network}");
+    }
+    let unknown = run(&["lab", "-f", "fixtures/shop", "--cni", "flannel"], "").expect(2);
+    assert!(unknown.stderr.contains("must be bridge, ptp, flannel-vxlan or flannel-host-gw"), "{}", unknown.stderr);
+}
