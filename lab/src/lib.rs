@@ -16,6 +16,7 @@
 mod cluster;
 pub mod cni;
 mod connection;
+mod echo;
 mod error;
 mod flood;
 mod ip;
@@ -27,14 +28,16 @@ mod node;
 pub mod probe;
 mod process;
 pub mod proof;
-mod protocol;
 mod reactor;
 pub mod requirements;
 mod responder;
 mod scratch;
 mod sctp;
+mod traffic;
 mod underlay;
 pub mod user;
+
+pub use policy_compiler::model::Protocol;
 
 pub use cluster::{Lab, LabSpec, PodSpec};
 pub use connection::Connection;
@@ -45,6 +48,6 @@ pub use network::{PodNetwork, UnknownNetwork};
 pub use node::{Node, PodNet};
 pub use probe::{Expectation, Observed, Probe};
 pub use process::{Process, Signal};
-pub use protocol::Protocol;
 pub use reactor::Reactor;
 pub use responder::Responder;
+pub use traffic::Traffic;

@@ -14,7 +14,10 @@ use std::{
     thread,
 };
 
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::{
+    sched::{CloneFlags, setns, unshare},
+    unistd::getegid,
+};
 
 use crate::LabError;
 
@@ -51,12 +54,15 @@ impl Namespace {
         })?;
         let next_source_port = AtomicU16::new(FIRST_SOURCE_PORT);
         let namespace = Self(Arc::new(Inner { name, handle, next_source_port }));
+        let group = getegid();
         namespace.set_sysctls(&[
             ("net/ipv6/conf/all/accept_dad", "0"),
             ("net/ipv6/conf/default/accept_dad", "0"),
             ("net/ipv6/conf/default/dad_transmits", "0"),
             // No router ever answers, and each question takes a place in the kernel's one neighbour table.
             ("net/ipv6/conf/default/router_solicitations", "0"),
+            // Who may have the sockets that echo requests are sent from: nobody, unless told otherwise.
+            ("net/ipv4/ping_group_range", &format!("{group} {group}")),
         ])?;
         Ok(namespace)
     }

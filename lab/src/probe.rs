@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{LabError, Namespace, Protocol, responder::greeting, sctp};
+use crate::{LabError, Namespace, Protocol, Traffic, echo::Echo, responder::greeting, sctp};
 
 const IN_FLIGHT: usize = 256;
 /// How long silence must last to mean "denied", where that is what is expected.
@@ -38,10 +38,8 @@ pub struct Probe {
     pub from: String,
     /// The address asked.
     pub to: IpAddr,
-    /// How.
-    pub protocol: Protocol,
-    /// On which port.
-    pub port: u16,
+    /// What is sent.
+    pub traffic: Traffic,
     /// Which answer is likely. It does not change what is observed, only how long silence is listened to.
     pub expectation: Expectation,
 }
@@ -58,7 +56,7 @@ pub enum Expectation {
 /// What came of a [`Probe`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observed {
-    /// The pod that has the address answered.
+    /// The pod that has the address answered; of an echo, somebody in its name.
     Allowed,
     /// Nothing came back.
     Denied,
@@ -129,10 +127,12 @@ impl Question {
 
     async fn attempt(&self, patience: Duration) -> Observed {
         let start = Instant::now();
-        let result = match self.probe.protocol {
-            Protocol::Tcp => self.ask_tcp(patience).await,
-            Protocol::Udp => self.ask_udp(patience).await,
-            Protocol::Sctp => self.ask_sctp(patience).await,
+        let target = |port| SocketAddr::new(self.probe.to, port);
+        let result = match self.probe.traffic {
+            Traffic::Port(Protocol::Tcp, port) => self.ask_tcp(target(port), patience).await,
+            Traffic::Port(Protocol::Udp, port) => self.ask_udp(target(port), patience).await,
+            Traffic::Port(Protocol::Sctp, port) => self.ask_sctp(target(port), patience).await,
+            Traffic::Echo => self.ask_echo(patience).await,
         };
         result.unwrap_or_else(|error| match error.kind() {
             io::ErrorKind::TimedOut => Observed::Denied,
@@ -146,11 +146,7 @@ impl Question {
         })
     }
 
-    fn target(&self) -> SocketAddr {
-        SocketAddr::new(self.probe.to, self.probe.port)
-    }
-
-    async fn ask_tcp(&self, patience: Duration) -> io::Result<Observed> {
+    async fn ask_tcp(&self, target: SocketAddr, patience: Duration) -> io::Result<Observed> {
         self.from.enter()?;
         let socket = self.from.bind_fresh(self.probe.to, |source| {
             let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -159,7 +155,7 @@ impl Question {
         })?;
         // Ends with a reset, so that thousands of probes leave no thousands of connections in TIME_WAIT.
         socket.set_zero_linger()?;
-        let stream = timeout(patience, socket.connect(self.target())).await??;
+        let stream = timeout(patience, socket.connect(target)).await??;
         // Connected, so the packets pass; a slow answer is now the machine's fault and no verdict.
         let mut line = String::new();
         match timeout(PATIENT, BufReader::new(stream).read_line(&mut line)).await {
@@ -168,16 +164,14 @@ impl Question {
         }
     }
 
-    async fn ask_udp(&self, patience: Duration) -> io::Result<Observed> {
-        static NONCE: AtomicU64 = AtomicU64::new(0);
-
+    async fn ask_udp(&self, target: SocketAddr, patience: Duration) -> io::Result<Observed> {
         self.from.enter()?;
         let socket = self.from.bind_fresh(self.probe.to, StdUdpSocket::bind)?;
         socket.set_nonblocking(true)?;
         let socket = UdpSocket::from_std(socket)?;
-        socket.connect(self.target()).await?;
+        socket.connect(target).await?;
 
-        let nonce = NONCE.fetch_add(1, Ordering::Relaxed).to_string();
+        let nonce = nonce();
         let mut buffer = [0; 1024];
         for _ in 0..ROUNDS {
             socket.send(nonce.as_bytes()).await?;
@@ -191,15 +185,28 @@ impl Question {
         Ok(Observed::Denied)
     }
 
-    async fn ask_sctp(&self, patience: Duration) -> io::Result<Observed> {
+    async fn ask_sctp(&self, target: SocketAddr, patience: Duration) -> io::Result<Observed> {
         self.from.enter()?;
-        let open = |source: SocketAddr| sctp::Opening::new(source.port(), self.target());
+        let open = |source: SocketAddr| sctp::Opening::new(source.port(), target);
         let opening = self.from.bind_fresh(self.probe.to, open)?;
         for _ in 0..ROUNDS {
             opening.send().await?;
             if let Ok(greeting) = timeout(patience / ROUNDS, opening.answer()).await {
                 return Ok(self.judge(&greeting?));
             }
+        }
+        Ok(Observed::Denied)
+    }
+
+    /// A kernel answers in nobody's name, so that this cannot tell which pod it was.
+    async fn ask_echo(&self, patience: Duration) -> io::Result<Observed> {
+        self.from.enter()?;
+        let payload = format!("podwall-lab {}", nonce());
+        let echo = self.from.bind_fresh(self.probe.to, |source| Echo::new(source, self.probe.to, payload.clone()))?;
+        for round in 0..ROUNDS {
+            echo.send(round as u16).await?;
+            let Ok(answer) = timeout(patience / ROUNDS, echo.answer()).await else { continue };
+            return Ok(answer?.map_or_else(Observed::Broken, |()| Observed::Allowed));
         }
         Ok(Observed::Denied)
     }
@@ -212,4 +219,10 @@ impl Question {
             _ => Observed::Allowed,
         }
     }
+}
+
+/// What no other question of this process contains.
+fn nonce() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }

@@ -13,7 +13,7 @@ use policy_compiler::verdict::{self, Endpoint, Flow};
 use serde_json::{Value, json};
 
 use crate::scratch::Scratch;
-use crate::{Expectation, Lab, LabError, LabSpec, Observed, PodNetwork, PodSpec, Probe, Process, Protocol};
+use crate::{Expectation, Lab, LabError, LabSpec, Observed, PodNetwork, PodSpec, Probe, Process, Protocol, Traffic};
 
 /// How long an agent may take until its first commit.
 const START: Duration = Duration::from_secs(30);
@@ -57,7 +57,7 @@ pub enum Progress {
 pub struct Proof {
     /// The pods that took part, by name.
     pub pods: Vec<ObjectName>,
-    /// The flows, by source, destination, port and family.
+    /// The flows, by source, destination, traffic and family.
     pub trials: Vec<Trial>,
 }
 
@@ -77,10 +77,8 @@ pub struct Trial {
     pub to: ObjectName,
     /// The address of `to` that was tried.
     pub address: IpAddr,
-    /// The protocol.
-    pub protocol: Protocol,
-    /// The destination port.
-    pub port: u16,
+    /// What was sent.
+    pub traffic: Traffic,
     /// Whether the policies allow it.
     pub predicted: bool,
     /// What the packets did.
@@ -88,8 +86,8 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Whether the packets did what the policies say. Every pod listens on every port that is tried, so a refusal can
-    /// only come from a rule.
+    /// Whether the packets did what the policies say. Every pod listens on every port that is tried, and
+    /// its kernel answers echo requests, so a refusal can only come from a rule.
     pub fn agrees(&self) -> bool {
         match self.observed {
             Observed::Allowed => self.predicted,
@@ -105,8 +103,7 @@ impl Trial {
 /// When the machine lacks something, the lab cannot be built, or the agent does not come to enforce.
 pub fn prove(claim: &Claim<'_>, mut progress: impl FnMut(Progress)) -> Result<Proof, LabError> {
     let pods: Vec<&Pod> = claim.cluster.pods().filter(|pod| pod.is_selectable()).collect();
-    let ports: Vec<(Protocol, u16)> =
-        claim.cluster.ports().into_iter().map(|(protocol, port)| (protocol.into(), port)).collect();
+    let ports: Vec<(Protocol, u16)> = claim.cluster.ports().into_iter().collect();
     progress(Progress::Building { pods: pods.len() });
     let spec = |pod: &&Pod| PodSpec {
         id: pod.name.to_string(),
@@ -162,32 +159,32 @@ fn enforce(lab: &Lab, name: &str, cluster: &Cluster, claim: &Claim<'_>) -> Resul
     Ok(agent)
 }
 
-/// Every pair of different pods, on every port, in both families: as trials that nothing has been observed of, and as
-/// the probes for them. A pod's own traffic never leaves it.
+/// Every pair of different pods, on every port and by echo, in both families: as trials that nothing has been observed
+/// of, and as the probes for them. A pod's own traffic never leaves it.
 fn plan(cluster: &Cluster, pods: &[&Pod], ports: &[(Protocol, u16)]) -> (Vec<Trial>, Vec<Probe>) {
+    let ports = ports.iter().map(|&(protocol, port)| Traffic::Port(protocol, port));
+    let kinds: Vec<Traffic> = ports.chain([Traffic::Echo]).collect();
     let placed: Vec<&Pod> = pods.iter().filter_map(|pod| cluster.pod(&pod.name)).collect();
     let (mut trials, mut probes) = (Vec::new(), Vec::new());
     for from in &placed {
         for to in placed.iter().filter(|to| to.name != from.name) {
-            for (protocol, port) in ports {
+            for &traffic in &kinds {
                 for address in &to.addresses {
                     let source = from.addresses.iter().find(|source| source.is_ipv4() == address.is_ipv4());
                     let (from_end, to_end) = (Endpoint::pod(from, source.copied()), Endpoint::pod(to, Some(*address)));
-                    let flow = Flow::new(from_end, to_end, (*protocol).into(), *port);
+                    let flow = Flow { from: from_end, to: to_end, traffic: traffic.judged(*address) };
                     let predicted = verdict::judge(cluster, &flow).is_allowed();
                     probes.push(Probe {
                         from: from.name.to_string(),
                         to: *address,
-                        protocol: *protocol,
-                        port: *port,
+                        traffic,
                         expectation: if predicted { Expectation::Allowed } else { Expectation::Denied },
                     });
                     trials.push(Trial {
                         from: from.name.clone(),
                         to: to.name.clone(),
                         address: *address,
-                        protocol: *protocol,
-                        port: *port,
+                        traffic,
                         predicted,
                         observed: Observed::Broken("was not tried".to_owned()),
                     });

@@ -3,9 +3,14 @@
 use std::error::Error;
 use std::process::Command;
 
-use lab::{Expectation, Lab, LabError, LabSpec, Observed, PodNetwork, PodSpec, Probe, Protocol};
+use lab::{Expectation, Lab, LabError, LabSpec, Observed, PodNetwork, PodSpec, Probe, Protocol, Traffic};
 
 const PORTS: [(Protocol, u16); 3] = [(Protocol::Tcp, 80), (Protocol::Udp, 53), (Protocol::Sctp, 9)];
+
+/// Every port, and echo.
+fn traffics() -> impl Iterator<Item = Traffic> {
+    PORTS.into_iter().map(|(protocol, port)| Traffic::Port(protocol, port)).chain([Traffic::Echo])
+}
 
 /// Two pods on the first of three nodes, one on each of the others.
 fn lab(network: PodNetwork) -> Result<Lab, LabError> {
@@ -23,11 +28,10 @@ fn probe_all(lab: &Lab, expectation: Expectation) -> Result<Vec<(Probe, Observed
     for from in &pods {
         for to in pods.iter().filter(|to| *to != from) {
             for address in lab.addresses(to)? {
-                probes.extend(PORTS.map(|(protocol, port)| Probe {
+                probes.extend(traffics().map(|traffic| Probe {
                     from: (*from).to_owned(),
                     to: *address,
-                    protocol,
-                    port,
+                    traffic,
                     expectation,
                 }));
             }

@@ -10,7 +10,7 @@ use std::{
 
 use lab::{
     Connection, Expectation, Flood, FloodReceiver, Lab, LabError, LabSpec, Namespace, Observed, PodNetwork, PodSpec,
-    Probe, Process, Protocol, Signal,
+    Probe, Process, Protocol, Signal, Traffic,
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -56,8 +56,21 @@ fn probes_of(
     ports: &[(Protocol, u16)],
     expectation: Expectation,
 ) -> Result<Vec<Probe>> {
-    let probe = |to, &(protocol, port): &_| Probe { from: from.into(), to, protocol, port, expectation };
+    let probe = |to, &(protocol, port): &_| {
+        let traffic = Traffic::Port(protocol, port);
+        Probe { from: from.into(), to, traffic, expectation }
+    };
     Ok(lab.addresses(to)?.iter().flat_map(|&to| ports.iter().map(move |port| probe(to, port))).collect())
+}
+
+/// Echo requests from one pod to both addresses of another.
+fn echoes(lab: &Lab, from: &str, to: &str, expectation: Expectation) -> Result<Vec<Probe>> {
+    let probe = |&to| Probe { from: from.into(), to, traffic: Traffic::Echo, expectation };
+    Ok(lab.addresses(to)?.iter().map(probe).collect())
+}
+
+fn ask_echo(lab: &Lab, expectation: Expectation) -> Result<Vec<Observed>> {
+    Ok(lab.probe_all(&echoes(lab, "shop/p0", "shop/p1", expectation)?, |_, _| {})?)
 }
 
 fn ask(lab: &Lab, expectation: Expectation) -> Result<Vec<Observed>> {
@@ -72,11 +85,12 @@ fn every_pod_reaches_every_pod_and_itself_by_all_protocols_and_families() -> Res
     for from in lab.pods() {
         for to in lab.pods() {
             all.extend(probes(&lab, from, to, Expectation::Allowed)?);
+            all.extend(echoes(&lab, from, to, Expectation::Allowed)?);
         }
     }
     let mut answered = 0;
     let observed = lab.probe_all(&all, |_, _| answered += 1)?;
-    assert_eq!(answered, 12 * 12 * 6);
+    assert_eq!(answered, 12 * 12 * 8);
     for (probe, observed) in all.iter().zip(observed) {
         assert_eq!(observed, Observed::Allowed, "{probe:?}");
     }
@@ -158,6 +172,73 @@ fn a_refusal_is_not_silence() -> Result {
 }
 
 #[test]
+fn an_echo_is_allowed_dropped_or_refused_as_the_rules_say() -> Result {
+    use Observed::{Allowed, Denied, Refused};
+    let lab = lab(2)?;
+    let echo = "icmp type echo-request";
+    let echo6 = "icmpv6 type echo-request";
+    for (rules, expected) in [
+        ("meta l4proto { tcp, udp, sctp } drop;".to_owned(), [Allowed, Allowed]),
+        (format!("{echo} drop; {echo6} drop;"), [Denied, Denied]),
+        (format!("{echo} drop;"), [Denied, Allowed]),
+        (format!("{echo6} drop;"), [Allowed, Denied]),
+        (
+            format!("{echo} reject with icmpx admin-prohibited; {echo6} reject with icmpx admin-prohibited;"),
+            [Refused, Refused],
+        ),
+        (format!("{echo} reject; {echo6} drop;"), [Refused, Denied]),
+        (format!("{echo} drop; {echo6} reject;"), [Denied, Refused]),
+    ] {
+        load(&lab, &rules)?;
+        for expectation in [Expectation::Allowed, Expectation::Denied] {
+            assert_eq!(ask_echo(&lab, expectation)?, expected, "{rules} {expectation:?}");
+        }
+    }
+    Ok(())
+}
+
+/// As policies do it: the request is new, and its reply comes back whatever is not allowed.
+#[test]
+fn an_echo_is_a_flow_of_its_own_to_conntrack() -> Result {
+    let lab = lab(2)?;
+    let request = "ct state new icmp type echo-request accept; ct state new icmpv6 type echo-request accept;";
+    let reply = "ct state established ct direction reply accept;";
+    let rest = "icmp type { echo-request, echo-reply } drop; icmpv6 type { echo-request, echo-reply } drop;";
+    load(&lab, &format!("{request} {reply} {rest}"))?;
+    for _ in 0..3 {
+        assert_eq!(ask_echo(&lab, Expectation::Denied)?, [const { Observed::Allowed }; 2]);
+    }
+    Ok(())
+}
+
+#[test]
+fn one_lost_echo_request_is_no_denial_at_all() -> Result {
+    let lab = lab(2)?;
+    let first = "numgen inc mod 100 < 1 drop";
+    load(&lab, &format!("icmp type echo-request {first}; icmpv6 type echo-request {first};"))?;
+    assert_eq!(ask_echo(&lab, Expectation::Denied)?, [const { Observed::Allowed }; 2]);
+    Ok(())
+}
+
+#[test]
+fn an_echo_reply_of_another_address_or_payload_is_no_answer() -> Result {
+    let lab = lab(2)?;
+    // Two words that change places leave the checksum as it is: "podwall-lab" becomes "podwl-allab".
+    let swap = "@th,96,16 set 0x6c2d @th,112,16 set 0x616c";
+    let [address, address6] = ["10.244.1.77", "fd00:10:244:1::77"];
+    for (change, change6, wrong, wrong6) in [
+        (swap, swap, "podwl-allab", "podwl-allab"),
+        (&format!("ip saddr set {address}"), &format!("ip6 saddr set {address6}"), address, address6),
+    ] {
+        load(&lab, &format!("icmp type echo-reply {change}; icmpv6 type echo-reply {change6};"))?;
+        for (observed, wrong) in ask_echo(&lab, Expectation::Denied)?.iter().zip([wrong, wrong6]) {
+            assert!(matches!(observed, Observed::Broken(why) if why.contains(wrong)), "{change}: {observed:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn rules_for_an_sctp_port_are_none_for_tcp_or_another_port() -> Result {
     use Observed::{Allowed, Denied, Refused};
     const ASKED: [(Protocol, u16); 3] = [(Protocol::Sctp, 80), (Protocol::Tcp, 80), (Protocol::Sctp, 81)];
@@ -231,11 +312,11 @@ fn an_address_without_a_pod_is_silent() -> Result {
     let mut probes = Vec::new();
     for to in ["10.244.1.200", "fd00:10:244:1::200"] {
         let to = to.parse()?;
-        let probe =
-            |(protocol, port)| Probe { from: "shop/p0".into(), to, protocol, port, expectation: Expectation::Allowed };
-        probes.extend(PORTS.map(probe));
+        let probe = |traffic| Probe { from: "shop/p0".into(), to, traffic, expectation: Expectation::Allowed };
+        probes.extend(PORTS.map(|(protocol, port)| probe(Traffic::Port(protocol, port))));
+        probes.push(probe(Traffic::Echo));
     }
-    assert_eq!(lab.probe_all(&probes, |_, _| {})?, [const { Observed::Denied }; 6]);
+    assert_eq!(lab.probe_all(&probes, |_, _| {})?, [const { Observed::Denied }; 8]);
     Ok(())
 }
 
@@ -263,8 +344,7 @@ fn an_answer_of_the_wrong_pod_is_no_answer() -> Result {
     let vip = Probe {
         from: "shop/p0".into(),
         to: "10.96.0.1".parse()?,
-        protocol: Protocol::Tcp,
-        port: 8080,
+        traffic: Traffic::Port(Protocol::Tcp, 8080),
         expectation: Expectation::Allowed,
     };
     assert_eq!(lab.probe_all(&[vip], |_, _| {})?, [Observed::Allowed]);
@@ -344,8 +424,7 @@ fn pods_come_and_go() -> Result {
     let probe = |expectation| Probe {
         from: "shop/p0".into(),
         to: addresses[0],
-        protocol: Protocol::Tcp,
-        port: 8080,
+        traffic: Traffic::Port(Protocol::Tcp, 8080),
         expectation,
     };
     assert_eq!(lab.probe_all(&[probe(Expectation::Denied)], |_, _| {})?, [Observed::Denied]);

@@ -5,7 +5,9 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use lab::{Expectation, Lab, LabError, LabSpec, Observed, PodNetwork, PodSpec, Probe, Protocol, requirements, user};
+use lab::{
+    Expectation, Lab, LabError, LabSpec, Observed, PodNetwork, PodSpec, Probe, Protocol, Traffic, requirements, user,
+};
 
 const PROTOCOLS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
 const NOBODY: u32 = 65_534;
@@ -49,9 +51,10 @@ fn a_user_builds_a_lab() -> Result {
         pods: vec![pod("a/a"), pod("a/b")],
     })?;
     for &to in lab.addresses("a/b")? {
-        let probe = |protocol| Probe { from: "a/a".into(), to, protocol, port: 80, expectation: Expectation::Allowed };
-        let observed = lab.probe_all(&PROTOCOLS.map(probe), |_, _| {})?;
-        assert_eq!(observed, [const { Observed::Allowed }; 3]);
+        let probe = |traffic| Probe { from: "a/a".into(), to, traffic, expectation: Expectation::Allowed };
+        let [tcp, udp, sctp] = PROTOCOLS.map(|protocol| probe(Traffic::Port(protocol, 80)));
+        let observed = lab.probe_all(&[tcp, udp, sctp, probe(Traffic::Echo)], |_, _| {})?;
+        assert_eq!(observed, [const { Observed::Allowed }; 4]);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lab::{
     Connection, Expectation, Flood, FloodReceiver, Lab, LabSpec, Observed, PodNetwork, PodSpec, Probe, Process,
-    Protocol, Signal,
+    Protocol, Signal, Traffic,
 };
 use podwall_tests::agent::{self, COMMITTED, PATIENCE};
 use podwall_tests::{Manifests, assert_same_lines, listing, namespace, nft, run_in};
@@ -58,7 +58,8 @@ impl Cluster {
     #[track_caller]
     fn reaches(&self, from: &str, to: &str, expected: bool) {
         let expectation = if expected { Expectation::Allowed } else { Expectation::Denied };
-        let probe = |to| Probe { from: format!("shop/{from}"), to, protocol: Protocol::Tcp, port: 80, expectation };
+        let probe =
+            |to| Probe { from: format!("shop/{from}"), to, traffic: Traffic::Port(Protocol::Tcp, 80), expectation };
         let probes: Vec<_> = self.lab.addresses(&format!("shop/{to}")).unwrap().iter().map(|to| probe(*to)).collect();
         let observed = self.lab.probe_all(&probes, |_, _| {}).unwrap();
         let wanted = if expected { Observed::Allowed } else { Observed::Denied };

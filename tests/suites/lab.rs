@@ -10,9 +10,9 @@ fn lab(path: &str) -> Value {
     serde_json::from_str(&run.stdout).unwrap()
 }
 
-/// What was observed of each flow to a port, by the names of its ends; both families must agree.
-fn observed(proof: &Value, protocol: &str, port: u64) -> BTreeMap<(String, String), String> {
-    let mut flows = BTreeMap::new();
+/// What was observed of each flow to a port (of an echo: null), by the names of its ends; both families must agree.
+fn observed(proof: &Value, protocol: &str, port: impl Into<Value>) -> BTreeMap<(String, String), String> {
+    let (port, mut flows) = (port.into(), BTreeMap::new());
     for flow in proof["flows"].as_array().unwrap() {
         if flow["protocol"] == protocol && flow["port"] == port {
             let name = |key: &str| flow[key].as_str().unwrap().to_owned();
@@ -23,7 +23,7 @@ fn observed(proof: &Value, protocol: &str, port: u64) -> BTreeMap<(String, Strin
     flows
 }
 
-fn allowed(proof: &Value, protocol: &str, port: u64) -> Vec<String> {
+fn allowed(proof: &Value, protocol: &str, port: impl Into<Value>) -> Vec<String> {
     let flows = observed(proof, protocol, port);
     flows
         .into_iter()
@@ -75,10 +75,42 @@ fn the_shop_is_as_its_policies_say() {
 }
 
 #[test]
+fn rules_80_and_83_a_rule_without_ports_admits_icmp_and_one_with_ports_does_not() {
+    let pod = |name: &str| {
+        format!(
+            "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: {name}}}}}, \
+             spec: {{containers: [{{name: c, ports: [{{containerPort: 80}}]}}]}}}}\n"
+        )
+    };
+    let every_port = "[{protocol: TCP}, {protocol: UDP}, {protocol: SCTP}]";
+    let policy = format!(
+        "---\n{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: server}}, spec: {{\
+         podSelector: {{matchLabels: {{app: server}}}}, ingress: [\
+         {{from: [{{podSelector: {{matchLabels: {{app: any}}}}}}]}}, \
+         {{from: [{{podSelector: {{matchLabels: {{app: ports}}}}}}], ports: {every_port}}}]}}}}\n"
+    );
+    let manifests = Manifests::new(&[("all.yaml", &(["server", "any", "ports"].map(pod).concat() + &policy))]);
+    let proof = lab(manifests.argument());
+    let to_server = |protocol: &str, port: Value| {
+        let mut flows = allowed(&proof, protocol, port);
+        flows.retain(|flow| flow.ends_with("/server"));
+        flows
+    };
+    let (any, ports) = ("default/any -> default/server", "default/ports -> default/server");
+    assert_eq!(to_server("TCP", 80.into()), [any, ports]);
+    for protocol in ["ICMP", "ICMPv6"] {
+        assert_eq!(to_server(protocol, Value::Null), [any]);
+        // Nothing else is isolated: 3 x 2 pairs, of which one is denied.
+        assert_eq!(allowed(&proof, protocol, Value::Null).len(), 5, "{protocol}");
+    }
+    assert_eq!(proof["mismatches"], 0);
+}
+
+#[test]
 fn the_matrix_shows_pods_ports_and_a_summary() {
     let run = run(&["lab", "-f", "fixtures/seeds/web-allow-frontend"], "").expect(0);
     assert!(!run.stdout.contains('\x1b'), "no colours in a pipe");
-    for line in ["TCP 80", " 2 default/web-backend", "all 24 flows between 3 pods are as the policies say"] {
+    for line in ["TCP 80", "ICMP  ", " 2 default/web-backend", "all 36 flows between 3 pods are as the policies say"] {
         assert!(run.stdout.contains(line), "{line} is missing in\n{}", run.stdout);
     }
 }
@@ -110,7 +142,7 @@ fn a_disagreement_is_told_and_the_exit_status_says_so() {
     };
     let (status, stdout, stderr) = run(&[]);
     assert_eq!(status, Some(1), "{stdout}{stderr}");
-    assert!(stdout.contains("4 of 8 flows are not as the policies say"), "{stdout}");
+    assert!(stdout.contains("4 of 12 flows are not as the policies say"), "{stdout}");
     assert!(stdout.contains("TCP 81: predicted allow, observed deny"), "{stdout}");
     let (status, stdout, _) = run(&["-o", "json"]);
     let proof: Value = serde_json::from_str(&stdout).unwrap();
@@ -180,7 +212,7 @@ fn the_shop_holds_over_every_pod_network() {
         (allowed(&proof, "TCP", 8080), proof["flows"].as_array().unwrap().len())
     };
     let (open, flows) = over("bridge");
-    assert!(open.len() > 1 && flows == 1800, "{open:?} of {flows}");
+    assert!(open.len() > 1 && flows == 1980, "{open:?} of {flows}");
     for network in ["ptp", "flannel-vxlan", "flannel-host-gw"] {
         assert_eq!(over(network), (open.clone(), flows), "{network}");
     }

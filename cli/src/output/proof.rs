@@ -1,10 +1,11 @@
-//! Who reaches whom, port by port: predicted beside observed.
+//! Who reaches whom, port by port and by echo: predicted beside observed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 
 use lab::proof::{Proof, Trial};
-use lab::{Observed, Protocol};
+use lab::{Observed, Traffic};
 use policy_compiler::model::ObjectName;
 use serde_json::{Value, json};
 
@@ -20,18 +21,18 @@ pub(crate) fn text(proof: &Proof) -> String {
 
 fn write_text(out: &mut String, proof: &Proof) -> std::fmt::Result {
     let width = proof.pods.iter().map(|pod| pod.to_string().len()).max().unwrap_or(0);
-    let mut by_port: BTreeMap<(Protocol, u16), Vec<&Trial>> = BTreeMap::new();
+    let mut by_traffic: BTreeMap<Traffic, Vec<&Trial>> = BTreeMap::new();
     for trial in &proof.trials {
-        by_port.entry((trial.protocol, trial.port)).or_default().push(trial);
+        by_traffic.entry(trial.traffic).or_default().push(trial);
     }
     writeln!(out, "{DIM}from the pod of the row to the pod of the column: predicted, then observed{DIM:#}")?;
     writeln!(out, "{DIM}. allowed   X denied   4 or 6 allowed in that family only   - itself{DIM:#}\n")?;
-    for ((protocol, port), trials) in &by_port {
+    for (traffic, trials) in &by_traffic {
         let mut cells: BTreeMap<(&ObjectName, &ObjectName), Vec<&Trial>> = BTreeMap::new();
         for trial in trials {
             cells.entry((&trial.from, &trial.to)).or_default().push(trial);
         }
-        write!(out, "{BOLD}{:<indent$}{BOLD:#}", format!("{protocol} {port}"), indent = width + 3)?;
+        write!(out, "{BOLD}{:<indent$}{BOLD:#}", heading(*traffic), indent = width + 3)?;
         for column in 1..=proof.pods.len() {
             write!(out, " {column:>2}")?;
         }
@@ -50,6 +51,16 @@ fn write_text(out: &mut String, proof: &Proof) -> std::fmt::Result {
     }
     write_mismatches(out, proof)?;
     write_summary(out, proof)
+}
+
+/// Of both families.
+fn heading(traffic: Traffic) -> String {
+    name(traffic, Ipv4Addr::UNSPECIFIED.into())
+}
+
+fn name(traffic: Traffic, to: IpAddr) -> String {
+    let protocol = traffic.protocol(to);
+    traffic.port().map_or_else(|| protocol.to_owned(), |port| format!("{protocol} {port}"))
 }
 
 fn write_cell(out: &mut String, trials: &[&Trial]) -> std::fmt::Result {
@@ -79,12 +90,11 @@ fn write_mismatches(out: &mut String, proof: &Proof) -> std::fmt::Result {
     for trial in proof.mismatches() {
         writeln!(
             out,
-            "{RED}{} -> {} ({}) {} {}: predicted {}, observed {}{RED:#}",
+            "{RED}{} -> {} ({}) {}: predicted {}, observed {}{RED:#}",
             trial.from,
             trial.to,
             trial.address,
-            trial.protocol,
-            trial.port,
+            name(trial.traffic, trial.address),
             verdict(trial.predicted),
             observed(&trial.observed),
         )?;
@@ -117,8 +127,8 @@ pub(crate) fn json(proof: &Proof) -> Value {
                 "from": trial.from.to_string(),
                 "to": trial.to.to_string(),
                 "address": trial.address.to_string(),
-                "port": trial.port,
-                "protocol": trial.protocol.to_string(),
+                "port": trial.traffic.port(),
+                "protocol": trial.traffic.protocol(trial.address),
                 "predicted": verdict(trial.predicted),
                 "observed": observed(&trial.observed),
             })
