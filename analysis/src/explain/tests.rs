@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use policy_compiler::cidr::{Cidr, CidrRules, Family};
 use policy_compiler::cluster::Cluster;
 use policy_compiler::model::{
-    ContainerPort, Direction, IpBlock, Labels, Namespace, NamespaceScope, Object, ObjectName, Origin, Peer, Phase, Pod,
-    Policy, PolicyPort, PortMatch, Protocol, Rule, Service, ServicePort, TargetPort, Workload,
+    ContainerPort, Direction, ExternalTrafficPolicy, IpBlock, Labels, Namespace, NamespaceScope, Object, ObjectName,
+    Origin, Peer, Phase, Pod, Policy, PolicyPort, PortMatch, Protocol, Rule, Service, ServicePort, TargetPort,
+    Workload,
 };
 use policy_compiler::selector::{Operator, Requirement, Selector};
 use policy_compiler::verdict::{Endpoint, Flow, Traffic};
@@ -365,9 +366,12 @@ fn service(selector: &[(&str, &str)], target: TargetPort) -> Service {
     Service {
         name: ObjectName::new("shop", "front"),
         headless: false,
+        families: vec![Family::V4],
+        node_ports: false,
+        external_traffic_policy: ExternalTrafficPolicy::Cluster,
         selector: Some(selector.iter().copied().collect()),
         addresses: vec![ip("10.96.0.1")],
-        ports: vec![ServicePort { name: None, protocol: Protocol::Tcp, port: 8080, target }],
+        ports: vec![ServicePort { name: None, protocol: Protocol::Tcp, port: 8080, target, node_port: None }],
         external_name: None,
         origin: None,
     }

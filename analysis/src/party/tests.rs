@@ -1,7 +1,10 @@
 //! Who is meant by which text.
 
+use policy_compiler::cidr::Family;
 use policy_compiler::cluster::Cluster;
-use policy_compiler::model::{Labels, Object, ObjectName, Phase, Pod, Protocol, Service, Workload};
+use policy_compiler::model::{
+    ExternalTrafficPolicy, Labels, Object, ObjectName, Phase, Pod, Protocol, Service, Workload,
+};
 use policy_compiler::verdict::Traffic;
 use proptest::prelude::*;
 
@@ -19,6 +22,9 @@ fn service(name: &str, address: &str) -> Object {
     let service = Service {
         name: ObjectName::new("shop", name),
         headless: false,
+        families: vec![Family::V4],
+        node_ports: false,
+        external_traffic_policy: ExternalTrafficPolicy::Cluster,
         selector: None,
         addresses: vec![address.parse().unwrap()],
         ports: Vec::new(),

@@ -9,7 +9,7 @@ mod service;
 pub use object::{Object, ObjectId};
 pub use pod::{ContainerPort, Phase, Pod, Workload};
 pub use policy::{Direction, IpBlock, NamespaceScope, Peer, Policy, PolicyPort, PortMatch, Rule};
-pub use service::{Service, ServicePort, TargetPort};
+pub use service::{ExternalTrafficPolicy, Service, ServicePort, TargetPort};
 
 use std::fmt;
 use std::sync::Arc;

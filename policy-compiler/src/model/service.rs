@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Labels, ObjectName, Origin, Pod, Protocol};
+use crate::cidr::Family;
 
 /// A Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +16,16 @@ pub struct Service {
     pub selector: Option<Labels>,
     /// `spec.clusterIPs`, every family; empty where it is headless or has none yet.
     pub addresses: Vec<IpAddr>,
+    /// `spec.ipFamilies`: of which families its addresses are, or will be, the first one's first.
+    pub families: Vec<Family>,
     /// `clusterIP: None`: its name leads to the pods themselves, and to their own ports.
     pub headless: bool,
     /// What it listens on, in order.
     pub ports: Vec<ServicePort>,
+    /// `type: NodePort` or `LoadBalancer`: every port of it has a node port, or will have.
+    pub node_ports: bool,
+    /// `spec.externalTrafficPolicy`; says nothing about a Service without node ports.
+    pub external_traffic_policy: ExternalTrafficPolicy,
     /// `spec.externalName`: the Service is no more than this name in DNS.
     pub external_name: Option<Arc<str>>,
     /// Where it was written.
@@ -36,6 +43,18 @@ pub struct ServicePort {
     pub port: u16,
     /// What the pods behind it listen on.
     pub target: TargetPort,
+    /// What clients connect to on a node; none where it has none, or none yet.
+    pub node_port: Option<u16>,
+}
+
+/// Where what comes to a node port goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ExternalTrafficPolicy {
+    /// To any pod behind the Service, from the node's address.
+    #[default]
+    Cluster,
+    /// To those on the same node, from the client's address.
+    Local,
 }
 
 /// `targetPort`; where it is absent or zero the Service's own port.

@@ -3,10 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cidr::Cidr;
+use crate::cidr::{Cidr, Family};
 use crate::model::{
-    ContainerPort, Direction, IpBlock, Labels, Namespace, NamespaceScope, Node, Object, Peer, Phase, Pod, Policy,
-    PolicyPort, PortMatch, Rule, Service, ServicePort, TargetPort,
+    ContainerPort, Direction, ExternalTrafficPolicy, IpBlock, Labels, Namespace, NamespaceScope, Node, Object, Peer,
+    Phase, Pod, Policy, PolicyPort, PortMatch, Rule, Service, ServicePort, TargetPort,
 };
 use crate::selector::{Operator, Selector};
 
@@ -85,6 +85,22 @@ pub fn service(service: &Service) -> Value {
     let ports: Vec<Value> = service.ports.iter().map(service_port).collect();
     let addresses: Vec<String> = service.addresses.iter().map(ToString::to_string).collect();
     let mut spec = json!({"ports": ports, "clusterIPs": addresses});
+    if service.node_ports {
+        spec["type"] = json!("NodePort");
+        let policy = match service.external_traffic_policy {
+            ExternalTrafficPolicy::Cluster => "Cluster",
+            ExternalTrafficPolicy::Local => "Local",
+        };
+        spec["externalTrafficPolicy"] = json!(policy);
+    }
+    if !service.families.is_empty() {
+        let name = |family: &Family| match family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        };
+        spec["ipFamilies"] = service.families.iter().map(name).collect();
+        spec["ipFamilyPolicy"] = json!(if service.families.len() > 1 { "RequireDualStack" } else { "SingleStack" });
+    }
     if service.headless {
         spec["clusterIPs"] = json!(["None"]);
     }

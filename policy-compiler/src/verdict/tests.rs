@@ -253,6 +253,8 @@ fn the_nearest_rule_has_the_peer_then_the_port_then_the_closest_entry() {
     let wrong_peer = || Some(vec![pods(NamespaceScope::Own, Selector::label("app", "w"))]);
     let far_peer = || Some(vec![block("203.0.113.0/24", &[])]);
     let peer = || Some(vec![pods(NamespaceScope::Own, Selector::everything())]);
+    let elsewhere = NamespaceScope::Matching(Selector::label("team", "w"));
+    let peer_elsewhere = || Some(vec![pods(elsewhere.clone(), Selector::everything())]);
     let ports = |ports| Some(vec![port(Protocol::Tcp, ports)]);
     let wrong_port = || ports(PortMatch::Range(81, 81));
     let other_protocol = || Some(vec![port(Protocol::Udp, PortMatch::All)]);
@@ -264,6 +266,7 @@ fn the_nearest_rule_has_the_peer_then_the_port_then_the_closest_entry() {
         (vec![rule(wrong_peer(), None), rule(wrong_peer(), ports(HTTP))], 0),
         (vec![rule(None, other_protocol()), rule(wrong_peer(), ports(HTTP))], 1),
         (vec![rule(None, wrong_port()), rule(far_peer(), ports(HTTP))], 0),
+        (vec![rule(None, wrong_port()), rule(peer_elsewhere(), ports(HTTP))], 1),
         (vec![rule(None, wrong_port()), rule(peer(), wrong_port())], 1),
     ] {
         let cluster = cluster(vec![policy("p", rules)]);
