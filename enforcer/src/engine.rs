@@ -70,7 +70,10 @@ pub async fn run(mut source: impl Source, kernel: Kernel, options: Options) -> R
             () = until(retry) => {}
         }
         match engine.reconcile() {
-            Ok(()) => (retry, backoff) = (None, FIRST_RETRY),
+            Ok(()) => {
+                (retry, backoff) = (None, FIRST_RETRY);
+                tracing::debug!("in step");
+            }
             Err(error @ KernelError::NotPermitted) => return Err(EngineError::Kernel(error)),
             Err(error) => {
                 let wait = if matches!(error, KernelError::Owned { .. }) { OWNED_RETRY } else { backoff };

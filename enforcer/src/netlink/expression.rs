@@ -61,6 +61,7 @@ pub(crate) enum Meta {
 pub(crate) enum Ct {
     State = 0,
     Direction = 1,
+    Status = 2,
     Mark = 3,
 }
 
@@ -73,6 +74,7 @@ pub(crate) enum Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compare {
     Equal = 0,
+    NotEqual = 1,
     AtMost = 3,
     AtLeast = 5,
 }

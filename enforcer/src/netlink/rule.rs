@@ -16,6 +16,8 @@ const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// A neighbour's message came over no router.
 const HOP_LIMIT: u8 = 255;
 const REPLY: u8 = 1;
+/// Of a connection's status.
+const DESTINATION_TRANSLATED: u32 = 1 << 5;
 
 /// An anonymous set that exists for one rule.
 pub(crate) struct Inline<'r> {
@@ -82,6 +84,11 @@ impl<'r> Program<'r> {
             Statement::ReplyDirection => {
                 self.push(Expression::LoadCt(Ct::Direction));
                 self.equals(&[REPLY]);
+            }
+            Statement::Translated => {
+                self.push(Expression::LoadCt(Ct::Status));
+                self.push(Expression::Mask { mask: host_order(DESTINATION_TRANSLATED), xor: host_order(0) });
+                self.push(Expression::Compare { how: Compare::NotEqual, with: host_order(0) });
             }
             Statement::MarkIs { mask, value } => self.expressions.extend(mark_is(*mask, *value)),
             Statement::SetMark { mask, value } => {

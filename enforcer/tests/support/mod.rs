@@ -245,6 +245,7 @@ pub(crate) fn everything() -> Table {
         rule([interface(Side::Output, "veth*"), verdict(goto("other"))]),
         rule([Statement::MarkIs { mask: MASK, value: 0x0010_0000 }, accept()]),
         rule([Statement::ReplyDirection, accept()]),
+        rule([Statement::Translated, accept()]),
         rule([Statement::SetMark { mask: MASK, value: 0x0010_0000 }, accept()]),
         rule([Statement::Protocol(Udp), accept()]),
         rule([ports(Tcp, &[(80, 80)]), accept()]),
@@ -317,6 +318,7 @@ table inet podwall {
         oifname "veth*" goto other
         ct mark and 0xfff00000 == 0x00100000 accept
         ct direction reply accept
+        ct status dnat accept
         ct mark set ct mark and 0x000fffff or 0x00100000 accept
         meta l4proto udp accept
         tcp dport 80 accept

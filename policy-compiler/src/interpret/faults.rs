@@ -220,6 +220,7 @@ fn verdicts<'t>(table: &'t Table, name: &'t Name, chain: &'t Chain) -> Result<Ve
             }
             Statement::Lookup { key, set } => _ = lookup(table, name, *key, set)?,
             Statement::ReplyDirection
+            | Statement::Translated
             | Statement::MarkIs { .. }
             | Statement::SetMark { .. }
             | Statement::NeighbourDiscovery

@@ -28,6 +28,8 @@ pub struct Packet {
     pub payload: Payload,
     /// What it is to conntrack.
     pub connection: ConnectionState,
+    /// Whether its connection's destination has been translated.
+    pub translated: bool,
     /// Its connection's mark.
     pub mark: u32,
     /// The interface that it came in by.
@@ -37,9 +39,12 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// The first packet of a connection: without a mark, by interfaces that no rule names.
+    /// The first packet of a connection: without a mark, by interfaces that no rule names. One from a pod to itself has
+    /// gone through a Service, or it would never have left the pod.
     pub fn new(source: IpAddr, destination: IpAddr, payload: Payload) -> Self {
-        Self { source, destination, payload, connection: ConnectionState::New, mark: 0, input: None, output: None }
+        let translated = source == destination;
+        let connection = ConnectionState::New;
+        Self { source, destination, payload, connection, translated, mark: 0, input: None, output: None }
     }
 }
 
@@ -191,6 +196,7 @@ impl<'t> Walk<'t> {
                 return Ok(listed.map_or(Step::Breaks, |(_, verdict)| Step::Decides(verdict)));
             }
             Statement::ReplyDirection => packet.connection == ConnectionState::Established { reply: true },
+            Statement::Translated => packet.translated,
             Statement::MarkIs { mask, value } => self.mark & mask == *value,
             Statement::SetMark { mask, value } => {
                 self.mark = self.mark & !mask | value;

@@ -119,12 +119,14 @@ fn dispatch_chain(direction: Direction, settings: &Settings) -> Chain {
     Chain::new(comment, rules)
 }
 
-/// The exception for a pod's own traffic stands here, so that allowed packets never pay for it (rules 99, 100).
+/// The exception for a pod's own traffic stands here, so that allowed packets never pay for it (rules 99, 100). Only what
+/// comes back to a pod through a Service is forwarded at all: a packet that was sent to the pod's address by what seems to
+/// be the pod is another's, which borrows the address.
 fn deny_chain(direction: Direction, settings: &Settings) -> Chain {
     let mut rules = Vec::new();
     for family in Family::BOTH {
         let own = Statement::Lookup { key: LookupKey::SourceAndDestination(family), set: names::self_pairs(family) };
-        rules.push(Rule::new([own, Statement::Verdict(allowed(direction))]));
+        rules.push(Rule::new([Statement::Translated, own, Statement::Verdict(allowed(direction))]));
     }
     for family in Family::BOTH {
         let set = names::denied_counters(direction, family);

@@ -169,6 +169,7 @@ fn statement(statement: &Statement) -> Vec<Json<'_>> {
             vec![Json::VerdictMap(stmt::VerdictMap { key: ct("state"), data })]
         }
         Statement::ReplyDirection => vec![equals(ct("direction"), string("reply"))],
+        Statement::Translated => vec![contains(ct("status"), string("dnat"))],
         Statement::MarkIs { mask, value } => vec![equals(and(ct("mark"), number(*mask)), number(*value))],
         Statement::SetMark { mask, value } => {
             let kept = and(ct("mark"), number(!mask));
@@ -263,6 +264,10 @@ fn lookup_key<'a>(key: LookupKey) -> Expression<'a> {
 
 fn equals<'a>(left: Expression<'a>, right: Expression<'a>) -> Json<'a> {
     Json::Match(Match { left, right, op: Operator::EQ })
+}
+
+fn contains<'a>(left: Expression<'a>, right: Expression<'a>) -> Json<'a> {
+    Json::Match(Match { left, right, op: Operator::IN })
 }
 
 fn string<'a>(text: impl Into<Cow<'a, str>>) -> Expression<'a> {

@@ -112,6 +112,7 @@ fn write_statement(out: &mut String, statement: &Statement) -> fmt::Result {
             out.write_str(" }")
         }
         Statement::ReplyDirection => out.write_str("ct direction reply"),
+        Statement::Translated => out.write_str("ct status dnat"),
         Statement::MarkIs { mask, value } => write!(out, "ct mark & {mask:#010x} == {value:#010x}"),
         Statement::SetMark { mask, value } => write!(out, "ct mark set ct mark & {:#010x} | {value:#010x}", !mask),
         Statement::NeighbourDiscovery => {

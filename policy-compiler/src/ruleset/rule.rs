@@ -35,6 +35,8 @@ pub enum Statement {
     ConnectionState(Vec<(Connection, Verdict)>),
     /// `ct direction reply`.
     ReplyDirection,
+    /// `ct status dnat`: the connection's destination has been translated, as Services do.
+    Translated,
     /// `ct mark and MASK == VALUE`. VALUE has no bit outside MASK.
     MarkIs {
         /// The bits that are looked at.
