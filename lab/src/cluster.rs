@@ -9,14 +9,15 @@ use std::{
 };
 
 use crate::{
-    LabError, Namespace, Node, Observed, PodNet, PodNetwork, Probe, Protocol, Reactor, Responder, neighbours,
+    LabError, Namespace, Node, OUTSIDE, Observed, PodNet, PodNetwork, Probe, Protocol, Reactor, Responder, neighbours,
+    outside::Outside,
     probe::{self, Question},
     requirements,
     underlay::{Site, Underlay},
 };
 
-/// The third byte of a pod's address is its node's number.
-pub(crate) const MAX_NODES: usize = 254;
+/// The third byte of a pod's address is its node's number; the last one is for the world outside.
+pub(crate) const MAX_NODES: usize = 253;
 /// CNI plugins are processes that wait for locks and for the kernel more than they compute.
 const BUILDERS: usize = 4;
 
@@ -29,6 +30,10 @@ pub struct LabSpec {
     pub network: PodNetwork,
     /// The pods.
     pub pods: Vec<PodSpec>,
+    /// The addresses that the host outside has.
+    pub outside: Vec<IpAddr>,
+    /// What nodes and the host outside listen on.
+    pub host_ports: Vec<(Protocol, u16)>,
 }
 
 /// A pod to build.
@@ -47,8 +52,10 @@ pub struct PodSpec {
 pub struct Lab {
     // In the order in which they must go: what listens, the thread that serves it, the network below.
     pods: BTreeMap<String, Pod>,
+    _host_responders: Vec<Responder>,
     reactor: Reactor,
     nodes: BTreeMap<String, Node>,
+    outside: Outside,
     _underlay: Underlay,
 }
 
@@ -63,14 +70,18 @@ impl Lab {
     /// Checks the machine and builds everything.
     pub fn build(spec: &LabSpec) -> Result<Self, LabError> {
         requirements::check()?;
+        requirements::raise_file_limit();
         if spec.nodes.len() > MAX_NODES {
             return Err(LabError::TooManyNodes { asked: spec.nodes.len() });
         }
         let underlay = Underlay::new()?;
+        let mut outside = Outside::new(&underlay)?;
+        outside.own(&spec.outside)?;
         let mut nodes = BTreeMap::new();
         for (name, number) in spec.nodes.iter().zip(1..) {
             let node = Node::new(name, number, spec.network)?;
             underlay.connect(node.namespace(), node.site())?;
+            outside.route(node.namespace(), node.site())?;
             if nodes.insert(name.clone(), node).is_some() {
                 return Err(LabError::Duplicate(name.clone()));
             }
@@ -80,7 +91,12 @@ impl Lab {
                 nodes.iter().filter(|(other, _)| *other != name).map(|(_, node)| node.site()).collect();
             spec.network.connect(node.namespace(), node.site(), &others)?;
         }
-        let mut lab = Self { pods: BTreeMap::new(), reactor: Reactor::start()?, nodes, _underlay: underlay };
+        let reactor = Reactor::start()?;
+        let hosts = nodes.values().map(Node::namespace).chain([&outside.namespace]);
+        let listen = |host: &Namespace| Responder::start(&reactor, host, &spec.host_ports);
+        let responders = hosts.map(listen).collect::<Result<_, _>>()?;
+        let pods = BTreeMap::new();
+        let mut lab = Self { pods, _host_responders: responders, reactor, nodes, outside, _underlay: underlay };
         // The first pod of each node makes its bridge; the others would race for it.
         let is_first = |index: usize| !spec.pods[..index].iter().any(|pod| pod.node == spec.pods[index].node);
         let (first, rest): (Vec<_>, Vec<_>) = (0..spec.pods.len()).partition(|&index| is_first(index));
@@ -151,38 +167,59 @@ impl Lab {
         self.nodes.get(name).ok_or_else(|| LabError::Unknown(name.into()))
     }
 
+    /// The nodes, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
     /// The pods' ids, in order.
     pub fn pods(&self) -> impl Iterator<Item = &str> {
         self.pods.keys().map(String::as_str)
     }
 
-    /// The addresses of a pod, IPv4 first.
+    /// The addresses of a pod, of a node on the underlay, or of the host outside; IPv4 first.
     pub fn addresses(&self, id: &str) -> Result<&[IpAddr], LabError> {
-        Ok(&self.pods.get(id).ok_or_else(|| LabError::Unknown(id.into()))?.net.addresses)
+        match self.pods.get(id) {
+            Some(pod) => Ok(&pod.net.addresses),
+            None if id == OUTSIDE => Ok(&self.outside.addresses),
+            None => self.node(id).map(|node| node.addresses().as_slice()),
+        }
     }
 
-    /// The network namespace of a pod or a node.
+    /// The name of a pod's node.
+    pub fn node_of(&self, id: &str) -> Result<&str, LabError> {
+        Ok(&self.pods.get(id).ok_or_else(|| LabError::Unknown(id.into()))?.node)
+    }
+
+    /// The network namespace of a pod, of a node, or of the host outside.
     pub fn namespace(&self, id: &str) -> Result<&Namespace, LabError> {
         match self.pods.get(id) {
             Some(pod) => Ok(&pod.net.namespace),
+            None if id == OUTSIDE => Ok(&self.outside.namespace),
             None => self.node(id).map(Node::namespace),
         }
     }
 
+    /// Gives the host outside more addresses.
+    pub fn add_outside(&mut self, addresses: &[IpAddr]) -> Result<(), LabError> {
+        self.outside.own(addresses)
+    }
+
     /// Asks every probe and tells each observation as it is made. The observations come in the order of the probes.
     ///
-    /// An address of a pod must be answered by that pod; any other (a Service's) by anybody.
     pub fn probe_all(
         &self,
         probes: &[Probe],
         mut progress: impl FnMut(&Probe, &Observed),
     ) -> Result<Vec<Observed>, LabError> {
-        let owners: BTreeMap<IpAddr, &str> =
-            self.pods.iter().flat_map(|(id, pod)| pod.net.addresses.iter().map(|&ip| (ip, id.as_str()))).collect();
+        let owners: BTreeMap<IpAddr, &String> =
+            self.pods.iter().flat_map(|(id, pod)| pod.net.addresses.iter().map(move |&ip| (ip, id))).collect();
         let question = |probe: &Probe| {
-            let from = self.namespace(&probe.from)?.clone();
-            let answerer = owners.get(&probe.to).map(|&id| id.into());
-            Ok(Question { from, probe: probe.clone(), answerer })
+            let mut probe = probe.clone();
+            if probe.answerers.is_empty() {
+                probe.answerers.extend(owners.get(&probe.to).map(|id| (*id).clone()));
+            }
+            Ok(Question { from: self.namespace(&probe.from)?.clone(), probe })
         };
         let questions = probes.iter().map(question).collect::<Result<Vec<_>, LabError>>()?;
         probe::ask(questions, |index, observed| progress(&probes[index], observed))

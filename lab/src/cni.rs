@@ -12,7 +12,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{LabError, Namespace, PodNetwork, scratch::Scratch};
+use crate::{LabError, Namespace, PodNetwork, lineage::mark, scratch::Scratch};
 
 /// The plugins that a lab uses.
 pub const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "ptp"];
@@ -138,8 +138,7 @@ impl Plugins {
         let link = if plugin == "loopback" { "lo" } else { POD_LINK };
 
         let mut child = Command::new(path);
-        child
-            .env_clear()
+        mark(child.env_clear())
             .env("PATH", env::var_os("PATH").unwrap_or_default())
             .env("CNI_COMMAND", command)
             // A container's name cannot hold a slash, a Kubernetes name no underscore.

@@ -50,15 +50,15 @@ impl Echo {
     /// Awaits the reply to any round; what is wrong with it is said. The errors are those of ICMP, but for a host or
     /// network out of reach: those may come of the asker's own neighbour discovery, and are silence.
     pub(crate) async fn answer(&self) -> io::Result<Result<(), String>> {
-        let mut buffer = [0; 1024];
+        let mut buffer = vec![0; 1 << 16];
         let (length, from) = self.socket.recv_from(&mut buffer).await?;
         let reply = if self.to.is_ipv4() { 0 } else { 129 };
         let (header, payload) = buffer[..length].split_at(HEADER.min(length));
         Ok(if from.ip() != self.to {
             Err(format!("asked {}, was answered by {}", self.to, from.ip()))
         } else if header.first() != Some(&reply) || payload != self.payload.as_bytes() {
-            let payload = String::from_utf8_lossy(payload);
-            Err(format!("asked {:?}, was answered {payload:?} ({header:?})", self.payload))
+            let payload = String::from_utf8_lossy(&payload[..payload.len().min(64)]);
+            Err(format!("asked otherwise, was answered {payload:?} ({header:?})"))
         } else {
             Ok(())
         })

@@ -69,6 +69,9 @@ pub enum LabError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// There is nothing to build.
+    #[error("a claim needs at least one state of the cluster")]
+    NoState,
     /// A pod or node was named that the lab does not have.
     #[error("the lab has no pod or node named {0}")]
     Unknown(String),

@@ -14,7 +14,7 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, namespace::any};
 
 /// Room for tens of thousands of datagrams: a loss must be the rules' doing.
 const RECEIVE_BUFFER: usize = 32 << 20;
@@ -144,7 +144,7 @@ fn send(
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let socket = from.bind_fresh(target.ip(), UdpSocket::bind)?;
+        let socket = from.bind_fresh(any(target.ip()), UdpSocket::bind)?;
         socket.send_to(&(u128::from(tag) << 64 | u128::from(sequence)).to_be_bytes(), target)?;
         sent.store(sequence + 1, Ordering::SeqCst);
 

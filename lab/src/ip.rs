@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{LabError, Namespace};
+use crate::{LabError, Namespace, lineage::mark};
 
 /// Runs `ip` commands in a namespace, a line each without the `ip`; the first that fails is the error.
 pub(crate) fn batch(namespace: &Namespace, lines: &[String]) -> Result<(), LabError> {
@@ -30,8 +30,12 @@ fn run(
     action: &str,
 ) -> Result<(), LabError> {
     let output = namespace.run(|| {
-        let mut child =
-            command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut child = mark(&mut command)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
         // Taken out of the child, so that it sees the end of its input.
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes())?;

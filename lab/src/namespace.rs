@@ -102,18 +102,14 @@ impl Namespace {
         move |source| LabError::Namespace { namespace, action, source }
     }
 
-    /// Makes a socket of `to`'s family on a source port that this namespace has not used for as long as possible,
-    /// so that no packet of it is taken for one of an older flow that conntrack remembers.
+    /// Makes a socket on an address of its own, or on [`any`], and on a source port that this namespace has not used for
+    /// as long as possible, so that no packet of it is taken for one of an older flow that conntrack remembers.
     ///
     /// The calling thread must have entered the namespace.
-    pub(crate) fn bind_fresh<S>(&self, to: IpAddr, bind: impl Fn(SocketAddr) -> io::Result<S>) -> io::Result<S> {
-        let any: IpAddr = match to {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
+    pub(crate) fn bind_fresh<S>(&self, source: IpAddr, bind: impl Fn(SocketAddr) -> io::Result<S>) -> io::Result<S> {
         let mut attempts = FIRST_SOURCE_PORT..u16::MAX;
         loop {
-            match bind(SocketAddr::new(any, self.next_source_port())) {
+            match bind(SocketAddr::new(source, self.next_source_port())) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts.next().is_some() => {}
                 result => return result,
             }
@@ -125,6 +121,14 @@ impl Namespace {
         match self.0.next_source_port.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
             Ok(port) | Err(port) => port,
         }
+    }
+}
+
+/// The address that leaves it to the kernel from which one of its own a socket speaks to `to`.
+pub(crate) fn any(to: IpAddr) -> IpAddr {
+    match to {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 

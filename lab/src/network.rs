@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     LabError, Namespace,
     cni::BRIDGE,
@@ -17,7 +19,8 @@ const VXLAN_MTU: u16 = 1430;
 const TUNNELS: [(&str, u8); 2] = [("flannel.1", 4), ("flannel-v6.1", 6)];
 
 /// A pod network: what plugs pods in on a node, and how nodes know each other's pods.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PodNetwork {
     /// A bridge on each node, host routes between nodes.
     #[default]
@@ -60,6 +63,22 @@ impl PodNetwork {
         (self == Self::FlannelVxlan).then_some(VXLAN_MTU)
     }
 
+    /// The addresses from which a node speaks to pods of others, IPv4 first: those of the link that its packets leave by.
+    pub(crate) fn addresses_towards_pods(self, node: &Site) -> [IpAddr; 2] {
+        match self {
+            Self::Bridge | Self::Ptp | Self::FlannelHostGw => node.addresses,
+            Self::FlannelVxlan => node.tunnel_addresses(),
+        }
+    }
+
+    /// Whether what pods send out of the cluster, or to another node, leaves with their node's address.
+    pub(crate) fn masquerades(self) -> bool {
+        match self {
+            Self::Bridge | Self::Ptp => false,
+            Self::FlannelVxlan | Self::FlannelHostGw => true,
+        }
+    }
+
     /// Tells a node where the pods of the others are, once all nodes are there.
     pub(crate) fn connect(self, node: &Namespace, own: &Site, others: &[&Site]) -> Result<(), LabError> {
         let mut lines = Vec::new();
@@ -81,19 +100,19 @@ impl PodNetwork {
             let ends: Vec<String> = others.iter().flat_map(|other| vxlan_ends(other)).collect();
             ip::bridge_batch(node, &ends)?;
         }
-        match self {
-            Self::Bridge | Self::Ptp => Ok(()),
-            Self::FlannelVxlan | Self::FlannelHostGw => ip::nft(node, &masquerade(own)),
-        }
+        if self.masquerades() { ip::nft(node, &masquerade(own)) } else { Ok(()) }
     }
 }
 
 /// The devices, each with the first address of the node's block.
 fn vxlan(site: &Site) -> Vec<String> {
-    let devices = TUNNELS.iter().zip(&site.addresses).zip(site.tunnel_addresses());
+    let devices = TUNNELS.iter().zip(site.tunnel_ends()).zip(site.tunnel_addresses());
     let lines = devices.flat_map(|(((device, family), local), address)| {
         let (link_address, bits) = (site.link_address(*family), if *family == 4 { 32 } else { 128 });
+        // Never preferred: whatever the node itself sends has its usual address.
+        let end = format!("addr add {local}/{} dev {UPLINK} preferred_lft 0", if *family == 4 { 24 } else { 64 });
         [
+            end,
             format!(
                 "link add {device} address {link_address} type vxlan id 1 local {local} dev {UPLINK} dstport 8472 nolearning"
             ),
@@ -119,8 +138,8 @@ fn vxlan_routes(site: &Site) -> Vec<String> {
 
 /// And where the tunnel to it ends.
 fn vxlan_ends(site: &Site) -> Vec<String> {
-    let ends = TUNNELS.iter().zip(&site.addresses);
-    let line = |((device, family), address): (&(&str, u8), &IpAddr)| {
+    let ends = TUNNELS.iter().zip(site.tunnel_ends());
+    let line = |((device, family), address): (&(&str, u8), IpAddr)| {
         format!("fdb append {} dev {device} dst {address}", site.link_address(*family))
     };
     ends.map(line).collect()

@@ -60,6 +60,11 @@ impl Node {
         &self.namespace
     }
 
+    /// Its own addresses, on the underlay, IPv4 first.
+    pub fn addresses(&self) -> &[IpAddr; 2] {
+        &self.site.addresses
+    }
+
     /// Where its pods' addresses come from, IPv4 first.
     pub fn pod_cidrs(&self) -> &[String; 2] {
         &self.site.pod_cidrs

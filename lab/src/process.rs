@@ -11,15 +11,15 @@ use std::{
 
 use nix::{sys::signal, unistd::Pid};
 
-use crate::{LabError, Namespace, scratch::Scratch};
+use crate::{LabError, Namespace, lineage::mark, scratch::Scratch};
 
 pub use nix::sys::signal::Signal;
 
 /// A child process, killed and waited for when this is dropped.
 ///
 /// It leads a process group of its own, so that Ctrl-C on the terminal is the lab's business and not the child's,
-/// and so that its own children go with it. Against SIGKILL of the lab it must set `PR_SET_PDEATHSIG` itself; the
-/// thread that spawned it lives as long as it does, as that signal demands.
+/// and so that its own children go with it. Against SIGKILL of the lab it must set `PR_SET_PDEATHSIG` itself
+/// ([`crate::lineage::end_with_parent`]); the thread that spawned it lives as long as it does, as that signal demands.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -45,7 +45,7 @@ impl Process {
 
     fn start(namespace: &Namespace, scratch: Option<Scratch>, mut command: Command) -> Result<Self, LabError> {
         let name = command.get_program().to_string_lossy().into_owned();
-        command.stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        mark(&mut command).stdin(Stdio::null()).stderr(Stdio::piped()).process_group(0);
 
         let (spawned, child) = mpsc::channel();
         let (say, lines) = mpsc::channel();

@@ -6,9 +6,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nix::sys::socket::SockProtocol;
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    socket::SockProtocol,
+};
 
-use crate::{LabError, Namespace, cni, netlink};
+use crate::{LabError, Namespace, cni, lineage::mark, netlink};
 
 /// Something that this machine lacks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,8 +50,8 @@ fn folders(folders: &[std::path::PathBuf]) -> String {
 const PROGRAMS: [&str; 3] = ["ip", "bridge", "nft"];
 
 fn is_installed(program: &str) -> bool {
-    let found = Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    found.is_ok()
+    let mut command = Command::new(program);
+    mark(&mut command).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
 /// Looks at everything and reports all that is missing at once.
@@ -76,6 +79,14 @@ pub fn check() -> Result<(), LabError> {
         }
     })?;
     if missing.is_empty() { Ok(()) } else { Err(LabError::Requirements(missing)) }
+}
+
+/// Lets the process have as many files as it may: every namespace, listener and probe is one.
+pub(crate) fn raise_file_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // What it is too little for says so itself.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }
 
 /// Asks nf_tables for its generation, which also makes the kernel load the module where it may.

@@ -1,4 +1,4 @@
-//! What listens in a pod: it says who it is, then repeats what it hears.
+//! What listens in a pod, on a node and outside: it says who it is, then repeats what it hears.
 
 use std::{
     io,
@@ -9,12 +9,12 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::{AbortHandle, JoinSet},
     time::sleep,
 };
 
-use crate::{LabError, Namespace, Protocol, Reactor, sctp};
+use crate::{LabError, Namespace, Protocol, Reactor, datagram::Datagrams, sctp};
 
 /// A burst of probes to one port must never wait for a place in the queue.
 const BACKLOG: u32 = 1024;
@@ -89,7 +89,7 @@ impl Socket {
     fn serve(self, greeting: Arc<str>, reactor: &Reactor) -> io::Result<AbortHandle> {
         let task = match self {
             Self::Tcp(socket) => reactor.handle().spawn(serve_tcp(socket.listen(BACKLOG)?, greeting)),
-            Self::Udp(socket) => reactor.handle().spawn(serve_udp(UdpSocket::from_std(socket)?, greeting)),
+            Self::Udp(socket) => reactor.handle().spawn(serve_udp(Datagrams::new(socket)?, greeting)),
             Self::Sctp(listener) => reactor.handle().spawn(listener.serve(greeting)?),
         };
         Ok(task.abort_handle())
@@ -124,13 +124,13 @@ async fn echo(mut stream: TcpStream, greeting: &str) -> io::Result<()> {
     }
 }
 
-async fn serve_udp(socket: UdpSocket, greeting: Arc<str>) {
+async fn serve_udp(socket: Datagrams, greeting: Arc<str>) {
     let mut buffer = vec![0; 65_536];
     loop {
         // Errors are those of earlier answers (the asker is gone); the socket stays good.
-        if let Ok((length, asker)) = socket.recv_from(&mut buffer).await {
+        if let Ok((length, asker)) = socket.receive(&mut buffer).await {
             let answer = [greeting.as_bytes(), &buffer[..length]].concat();
-            let _ = socket.send_to(&answer, asker).await;
+            let _ = socket.answer(&answer, &asker).await;
         }
     }
 }

@@ -40,12 +40,15 @@ impl Scratch {
         Ok(FOLDER)
     }
 
-    /// Writes a file into a folder of it, and says where those who see it find the folder.
+    /// Writes a file into a folder of it, in place of one that is there, and says where those who see it find the folder.
     pub(crate) fn write(&self, folder: &str, name: &str, content: &[u8]) -> io::Result<PathBuf> {
         on_thread(|| {
             let folder = Path::new(self.enter()?).join(folder);
             fs::create_dir_all(&folder)?;
-            fs::write(folder.join(name), content)?;
+            // Whoever watches the folder never sees half a file.
+            let draft = folder.join(format!(".{name}.draft"));
+            fs::write(&draft, content)?;
+            fs::rename(draft, folder.join(name))?;
             Ok(folder)
         })?
     }

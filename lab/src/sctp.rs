@@ -17,11 +17,13 @@ use nix::{
     errno::Errno,
     libc::{sock_extended_err, sockaddr_in6},
     sys::socket::{
-        AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, recv, recvmsg, setsockopt,
-        socket, sockopt,
+        AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, recv,
+        recvmsg, setsockopt, socket, sockopt,
     },
 };
 use tokio::{io::Interest, net::UdpSocket};
+
+use crate::datagram::Datagrams;
 
 /// More than any packet of ours, and than any that we would understand.
 const PACKET: usize = 2048;
@@ -176,19 +178,19 @@ impl Listener {
     /// Must be called in the context of a runtime.
     pub(crate) fn serve(self, greeting: Arc<str>) -> io::Result<impl Future<Output = ()> + Send + use<>> {
         let Self { sockets: [v4, v6], ports } = self;
-        let (v4, v6) = (UdpSocket::from_std(v4)?, UdpSocket::from_std(v6)?);
+        let (v4, v6) = (Datagrams::new(v4)?, Datagrams::new(v6)?);
         Ok(async move { _ = tokio::join!(serve(v4, &ports, &greeting), serve(v6, &ports, &greeting)) })
     }
 }
 
-async fn serve(socket: UdpSocket, ports: &[u16], greeting: &str) {
+async fn serve(socket: Datagrams, ports: &[u16], greeting: &str) {
     let mut buffer = [0; PACKET];
     loop {
-        let Ok((length, asker)) = socket.recv_from(&mut buffer).await else { continue };
-        let question = Packet::parse(payload(&buffer[..length], asker.ip()));
+        let Ok((length, asker)) = socket.receive(&mut buffer).await else { continue };
+        let question = Packet::parse(payload(&buffer[..length], asker.ip));
         if let Some(answer) = question.and_then(|question| question.answer(ports, greeting)) {
             // An asker that is gone, or out of reach, is told nothing.
-            let _ = socket.send_to(&answer.to_bytes(), asker).await;
+            let _ = socket.answer(&answer.to_bytes(), &asker).await;
         }
     }
 }
@@ -202,7 +204,7 @@ pub(crate) struct Opening {
 
 impl Opening {
     /// Makes the socket, in the calling thread's namespace and runtime.
-    pub(crate) fn new(source: u16, target: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn new(source: SocketAddr, target: SocketAddr) -> io::Result<Self> {
         let to = target.ip();
         let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let socket = raw_socket(family)?;
@@ -210,11 +212,18 @@ impl Opening {
             IpAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
             IpAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
         }
-        // Hears that address alone from now on. The kernel would take a port for the number of a protocol.
+        // To the kernel, the port of a raw socket is the number of a protocol.
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source.ip(), 0)))?;
+        // Hears that address alone from now on.
         socket.connect(SocketAddr::new(to, 0))?;
         // Zero says that there is none yet.
-        let tag = (RandomState::new().hash_one(source) as u32).max(1);
-        let init = Packet { source, destination: target.port(), verification_tag: 0, chunk: Chunk::Init { tag } };
+        let tag = (RandomState::new().hash_one(source.port()) as u32).max(1);
+        let init = Packet {
+            source: source.port(),
+            destination: target.port(),
+            verification_tag: 0,
+            chunk: Chunk::Init { tag },
+        };
         Ok(Self { socket: UdpSocket::from_std(socket)?, to, init })
     }
 

@@ -47,6 +47,14 @@ impl Site {
         [Ipv4Addr::new(10, 244, self.number, 0).into(), v6.into()]
     }
 
+    /// Where tunnels to it end, IPv4 first: addresses that nothing else is sent to. Where NodePorts or masquerade are behind
+    /// the same address, a router's word about the MTU of what is carried shrinks the carrier, which then carries less
+    /// than before, and so on.
+    pub(crate) fn tunnel_ends(&self) -> [IpAddr; 2] {
+        let v6 = Ipv6Addr::new(0xfd00, 0x31, 0, 0, 0, 0, 0, self.number.into());
+        [Ipv4Addr::new(172, 31, 0, self.number).into(), v6.into()]
+    }
+
     /// The link address of its vxlan device of a family.
     pub(crate) fn link_address(&self, family: u8) -> String {
         format!("02:00:00:00:{family:02x}:{:02x}", self.number)

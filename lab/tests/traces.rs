@@ -22,6 +22,7 @@ fn build() -> Result<Lab> {
         nodes: vec!["node".into()],
         network: PodNetwork::default(),
         pods: vec![pod("a/a"), pod("a/b")],
+        ..LabSpec::default()
     })?)
 }
 

@@ -24,6 +24,7 @@ fn lab(pods: usize) -> Result<Lab> {
         nodes: vec!["node".into()],
         network: PodNetwork::default(),
         pods: (0..pods).map(pod).collect(),
+        ..LabSpec::default()
     })?)
 }
 
@@ -58,14 +59,14 @@ fn probes_of(
 ) -> Result<Vec<Probe>> {
     let probe = |to, &(protocol, port): &_| {
         let traffic = Traffic::Port(protocol, port);
-        Probe { from: from.into(), to, traffic, expectation }
+        Probe::new(from, to, traffic, expectation)
     };
     Ok(lab.addresses(to)?.iter().flat_map(|&to| ports.iter().map(move |port| probe(to, port))).collect())
 }
 
 /// Echo requests from one pod to both addresses of another.
 fn echoes(lab: &Lab, from: &str, to: &str, expectation: Expectation) -> Result<Vec<Probe>> {
-    let probe = |&to| Probe { from: from.into(), to, traffic: Traffic::Echo, expectation };
+    let probe = |&to| Probe::new(from, to, Traffic::Echo, expectation);
     Ok(lab.addresses(to)?.iter().map(probe).collect())
 }
 
@@ -247,6 +248,7 @@ fn rules_for_an_sctp_port_are_none_for_tcp_or_another_port() -> Result {
         nodes: vec!["node".into()],
         network: PodNetwork::default(),
         pods: vec![pod("shop/p0"), pod("shop/p1")],
+        ..LabSpec::default()
     })?;
     let accept = "ct state established accept; sctp dport 80 accept; meta l4proto { tcp, sctp } drop;";
     for (rules, expected) in [
@@ -312,7 +314,7 @@ fn an_address_without_a_pod_is_silent() -> Result {
     let mut probes = Vec::new();
     for to in ["10.244.1.200", "fd00:10:244:1::200"] {
         let to = to.parse()?;
-        let probe = |traffic| Probe { from: "shop/p0".into(), to, traffic, expectation: Expectation::Allowed };
+        let probe = |traffic| Probe::new("shop/p0", to, traffic, Expectation::Allowed);
         probes.extend(PORTS.map(|(protocol, port)| probe(Traffic::Port(protocol, port))));
         probes.push(probe(Traffic::Echo));
     }
@@ -341,12 +343,7 @@ fn an_answer_of_the_wrong_pod_is_no_answer() -> Result {
     }
 
     // An address that is nobody's may be answered by anybody, as a Service's is.
-    let vip = Probe {
-        from: "shop/p0".into(),
-        to: "10.96.0.1".parse()?,
-        traffic: Traffic::Port(Protocol::Tcp, 8080),
-        expectation: Expectation::Allowed,
-    };
+    let vip = Probe::new("shop/p0", "10.96.0.1".parse()?, Traffic::Port(Protocol::Tcp, 8080), Expectation::Allowed);
     assert_eq!(lab.probe_all(&[vip], |_, _| {})?, [Observed::Allowed]);
     Ok(())
 }
@@ -421,12 +418,7 @@ fn pods_come_and_go() -> Result {
 
     lab.remove_pod("shop/late")?;
     assert!(matches!(lab.addresses("shop/late"), Err(LabError::Unknown(_))));
-    let probe = |expectation| Probe {
-        from: "shop/p0".into(),
-        to: addresses[0],
-        traffic: Traffic::Port(Protocol::Tcp, 8080),
-        expectation,
-    };
+    let probe = |expectation| Probe::new("shop/p0", addresses[0], Traffic::Port(Protocol::Tcp, 8080), expectation);
     assert_eq!(lab.probe_all(&[probe(Expectation::Denied)], |_, _| {})?, [Observed::Denied]);
     assert_eq!(ask(&lab, Expectation::Allowed)?, [const { Observed::Allowed }; 6]);
     Ok(())
@@ -435,14 +427,21 @@ fn pods_come_and_go() -> Result {
 #[test]
 fn names_must_be_known_and_unique() -> Result {
     let pod = |id: &str, node: &str| PodSpec { id: id.into(), node: node.into(), ports: vec![] };
-    let build =
-        |pods| Lab::build(&LabSpec { nodes: vec!["node".into()], network: PodNetwork::default(), pods }).map(drop);
+    let build = |pods| {
+        Lab::build(&LabSpec { nodes: vec!["node".into()], network: PodNetwork::default(), pods, ..LabSpec::default() })
+            .map(drop)
+    };
     assert!(matches!(
         build(vec![pod("a/a", "node"), pod("a/a", "node")]),
         Err(LabError::Duplicate(_)) | Err(LabError::Cni { .. })
     ));
     assert!(matches!(build(vec![pod("a/a", "elsewhere")]), Err(LabError::Unknown(node)) if node == "elsewhere"));
-    let twice = LabSpec { nodes: vec!["node".into(), "node".into()], network: PodNetwork::default(), pods: vec![] };
+    let twice = LabSpec {
+        nodes: vec!["node".into(), "node".into()],
+        network: PodNetwork::default(),
+        pods: vec![],
+        ..LabSpec::default()
+    };
     assert!(matches!(Lab::build(&twice), Err(LabError::Duplicate(_))));
     Ok(())
 }

@@ -49,9 +49,10 @@ fn a_user_builds_a_lab() -> Result {
         nodes: vec!["node".into()],
         network: PodNetwork::default(),
         pods: vec![pod("a/a"), pod("a/b")],
+        ..LabSpec::default()
     })?;
     for &to in lab.addresses("a/b")? {
-        let probe = |traffic| Probe { from: "a/a".into(), to, traffic, expectation: Expectation::Allowed };
+        let probe = |traffic| Probe::new("a/a", to, traffic, Expectation::Allowed);
         let [tcp, udp, sctp] = PROTOCOLS.map(|protocol| probe(Traffic::Port(protocol, 80)));
         let observed = lab.probe_all(&[tcp, udp, sctp, probe(Traffic::Echo)], |_, _| {})?;
         assert_eq!(observed, [const { Observed::Allowed }; 4]);

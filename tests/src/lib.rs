@@ -86,12 +86,29 @@ pub fn run(arguments: &[&str], stdin: &str) -> Run {
     finish(command, stdin)
 }
 
+/// Has `podwall` show its colours: these are there where colours are wanted, and none in a pipe or where they are not.
+#[track_caller]
+pub fn assert_coloured(arguments: &[&str], colours: &[&str]) {
+    let ask = |variable: &str| {
+        let mut command = Command::new(podwall());
+        command.args(arguments).current_dir(root());
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env(variable, "1");
+        finish(command, "").stdout
+    };
+    let coloured = ask("CLICOLOR_FORCE");
+    assert!(colours.iter().all(|colour| coloured.contains(colour)), "{coloured:?}");
+    for variable in ["NO_COLOR", "NOTHING_TO_DO_WITH_COLOURS"] {
+        assert!(!ask(variable).contains('\u{1b}'), "{variable}");
+    }
+}
+
 /// Runs `podwall` in a network namespace.
 pub fn run_in(namespace: &Namespace, arguments: &[&str]) -> Run {
     namespace.run(|| run(arguments, "")).expect("the namespace can be entered")
 }
 
-fn finish(mut command: Command, stdin: &str) -> Run {
+/// Runs a program with this standard input, until it has ended and nobody has its output open.
+pub fn finish(mut command: Command, stdin: &str) -> Run {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use podwall_tests::{Manifests, Run, assert_documented, assert_same_lines, fixture, golden, root, run};
+use podwall_tests::{Manifests, Run, assert_coloured, assert_documented, assert_same_lines, fixture, golden, run};
 use serde_json::Value;
 
 /// Pairs that differ in nothing that anybody would notice.
@@ -107,23 +107,16 @@ fn all_formats_come_to_the_same_exit_status() {
 
 #[test]
 fn what_differs_is_coloured_where_colours_are_wanted_only() {
-    let ask = |variable: &str| {
-        let run = Command::new(podwall_tests::podwall())
-            .args(["diff", "-f", "fixtures/diff/port-protocol-changed/new.yaml"])
-            .args(["--against", "fixtures/diff/port-protocol-changed/old.yaml"])
-            .current_dir(root())
-            .env_remove("NO_COLOR")
-            .env_remove("CLICOLOR_FORCE")
-            .env(variable, "1")
-            .output()
-            .unwrap();
-        String::from_utf8(run.stdout).unwrap()
-    };
-    let coloured = ask("CLICOLOR_FORCE");
-    assert!(coloured.contains("\u{1b}[32m+ ") && coloured.contains("\u{1b}[31m- "), "{coloured:?}");
-    for variable in ["NO_COLOR", "NOTHING_TO_DO_WITH_COLOURS"] {
-        assert!(!ask(variable).contains('\u{1b}'), "{variable}");
-    }
+    assert_coloured(
+        &[
+            "diff",
+            "-f",
+            "fixtures/diff/port-protocol-changed/new.yaml",
+            "--against",
+            "fixtures/diff/port-protocol-changed/old.yaml",
+        ],
+        &["\u{1b}[32m+ ", "\u{1b}[31m- "],
+    );
 }
 
 #[test]

@@ -52,6 +52,8 @@ fn transcripts_are_what_is_printed() {
 #[test]
 fn commands_run() {
     let node = namespace("docs");
+    // Labs are found by their names in here alone.
+    let labs = namespace("labs");
     let mut agent = None;
     for (page, text) in pages() {
         for line in blocks(&text, "sh").into_iter().flat_map(str::lines) {
@@ -73,6 +75,7 @@ fn commands_run() {
                     let removed = run_in(&node, &words[1..]).expect(0).stdout;
                     assert_eq!(removed, "removed table inet podwall\n");
                 }
+                ["podwall", "lab", ..] => _ = run_in(&labs, &words[1..]).expect(0),
                 ["podwall", ..] => _ = run(&words[1..], "").expect(0),
                 _ => panic!("{page}: no test runs {line:?}"),
             }

@@ -32,6 +32,7 @@ impl Cluster {
             nodes: vec![NODE.into()],
             network: PodNetwork::default(),
             pods: pods.iter().map(spec).collect(),
+            ..LabSpec::default()
         })
         .unwrap_or_else(|error| panic!("{error}"));
         let manifests = Manifests::new(&[]);
@@ -58,8 +59,7 @@ impl Cluster {
     #[track_caller]
     fn reaches(&self, from: &str, to: &str, expected: bool) {
         let expectation = if expected { Expectation::Allowed } else { Expectation::Denied };
-        let probe =
-            |to| Probe { from: format!("shop/{from}"), to, traffic: Traffic::Port(Protocol::Tcp, 80), expectation };
+        let probe = |to| Probe::new(format!("shop/{from}"), to, Traffic::Port(Protocol::Tcp, 80), expectation);
         let probes: Vec<_> = self.lab.addresses(&format!("shop/{to}")).unwrap().iter().map(|to| probe(*to)).collect();
         let observed = self.lab.probe_all(&probes, |_, _| {}).unwrap();
         let wanted = if expected { Observed::Allowed } else { Observed::Denied };

@@ -2,9 +2,8 @@
 //! `TRYCMD=overwrite cargo test -p podwall-tests --test explain` writes what is printed now.
 
 use std::path::PathBuf;
-use std::process::Command;
 
-use podwall_tests::{assert_documented, fixture, podwall, root, run};
+use podwall_tests::{assert_coloured, assert_documented, fixture, podwall, root, run};
 use serde_json::Value;
 
 const CLUSTER: &str = "fixtures/explain/cluster";
@@ -77,22 +76,10 @@ fn every_key_of_the_json_is_documented() {
 
 #[test]
 fn verdicts_are_coloured_where_colours_are_wanted_only() {
-    let ask = |variable: &str| {
-        let run = Command::new(podwall())
-            .args(["explain", "-f", CLUSTER, "shop/web-0", "shop/cache", "6379"])
-            .current_dir(root())
-            .env_remove("NO_COLOR")
-            .env_remove("CLICOLOR_FORCE")
-            .env(variable, "1")
-            .output()
-            .unwrap();
-        String::from_utf8(run.stdout).unwrap()
-    };
-    let coloured = ask("CLICOLOR_FORCE");
-    assert!(coloured.contains("\u{1b}[1m\u{1b}[31mDENIED at egress and ingress"), "{coloured}");
-    for variable in ["NO_COLOR", "NOTHING_TO_DO_WITH_COLOURS"] {
-        assert!(!ask(variable).contains('\u{1b}'), "{variable}");
-    }
+    assert_coloured(
+        &["explain", "-f", CLUSTER, "shop/web-0", "shop/cache", "6379"],
+        &["\u{1b}[1m\u{1b}[31mDENIED at egress and ingress"],
+    );
 }
 
 #[test]

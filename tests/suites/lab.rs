@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use podwall_tests::{Manifests, run};
+use podwall_tests::{Manifests, assert_documented, run};
 use serde_json::Value;
 
 fn lab(path: &str) -> Value {
@@ -10,17 +10,23 @@ fn lab(path: &str) -> Value {
     serde_json::from_str(&run.stdout).unwrap()
 }
 
-/// What was observed of each flow to a port (of an echo: null), by the names of its ends; both families must agree.
+/// What was observed of each flow between pods to a port (of an echo: null), by the names of its ends; both families must
+/// agree.
 fn observed(proof: &Value, protocol: &str, port: impl Into<Value>) -> BTreeMap<(String, String), String> {
     let (port, mut flows) = (port.into(), BTreeMap::new());
-    for flow in proof["flows"].as_array().unwrap() {
-        if flow["protocol"] == protocol && flow["port"] == port {
-            let name = |key: &str| flow[key].as_str().unwrap().to_owned();
+    for flow in flows_of(proof) {
+        let name = |key: &str| flow[key].as_str().unwrap().to_owned();
+        let between_pods = ["from", "to"].iter().all(|end| name(end).split('/').count() == 2);
+        if between_pods && flow["protocol"] == protocol && flow["port"] == port {
             let before = flows.insert((name("from"), name("to")), name("observed"));
             assert!(before.is_none_or(|before| before == name("observed")), "the families differ: {flow}");
         }
     }
     flows
+}
+
+fn flows_of(proof: &Value) -> &Vec<Value> {
+    proof["states"][0]["flows"].as_array().unwrap()
 }
 
 fn allowed(proof: &Value, protocol: &str, port: impl Into<Value>) -> Vec<String> {
@@ -110,15 +116,22 @@ fn rules_80_and_83_a_rule_without_ports_admits_icmp_and_one_with_ports_does_not(
 fn the_matrix_shows_pods_ports_and_a_summary() {
     let run = run(&["lab", "-f", "fixtures/seeds/web-allow-frontend"], "").expect(0);
     assert!(!run.stdout.contains('\x1b'), "no colours in a pipe");
-    for line in ["TCP 80", "ICMP  ", " 2 default/web-backend", "all 36 flows between 3 pods are as the policies say"] {
+    let lines = [
+        "TCP 80",
+        "ICMP  ",
+        " 2 default/web-backend",
+        " 4 node node ",
+        " 6 2001:db8::1 ",
+        "all 108 flows among 3 pods, 1 node and 2 addresses outside are as the policies say",
+    ];
+    for line in lines {
         assert!(run.stdout.contains(line), "{line} is missing in\n{}", run.stdout);
     }
 }
 
-#[test]
-fn a_disagreement_is_told_and_the_exit_status_says_so() {
-    // Behind the policies' backs every packet to port 81 is dropped: a rule that is added to each node that a lab
-    // makes, through the one program that the lab calls by name.
+/// Where plugins are that drop every packet to port 81 behind the policies' backs: by a rule that is added to each node
+/// that a lab makes, through the one program that the lab calls by name.
+fn plugins_with_a_grudge() -> Manifests {
     let plugins = Manifests::new(&[]);
     let bridge = plugins.path().join("bridge");
     let script = "#!/bin/sh\n/usr/lib/cni/bridge || exit 1\n\
@@ -126,27 +139,130 @@ fn a_disagreement_is_told_and_the_exit_status_says_so() {
         flush chain inet behind f; add rule inet behind f tcp dport 81 drop' >&2\n";
     std::fs::write(&bridge, script).unwrap();
     std::fs::set_permissions(&bridge, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    for plugin in ["host-local", "loopback"] {
+    for plugin in ["host-local", "loopback", "ptp"] {
         std::os::unix::fs::symlink(format!("/usr/lib/cni/{plugin}"), plugins.path().join(plugin)).unwrap();
     }
-    let manifests = Manifests::new(&[(
-        "pods.yaml",
-        "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c, ports: [{containerPort: 81}]}]}}\n---\n\
-         {apiVersion: v1, kind: Pod, metadata: {name: b}, spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}}\n",
-    )]);
-    let run = |more: &[&str]| {
-        let mut command = std::process::Command::new(podwall_tests::podwall());
-        command.args(["lab", "-f", manifests.argument()]).args(more).env("CNI_PATH", plugins.path());
-        let output = command.output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    plugins
+}
+
+fn run_with(plugins: &Manifests, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(podwall_tests::podwall());
+    command.args(arguments).env("CNI_PATH", plugins.path());
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    (output.status.code(), text.concat())
+}
+
+const TWO_PODS: &str = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [\
+     {name: c, ports: [{containerPort: 81}]}]}}\n---\n\
+     {apiVersion: v1, kind: Pod, metadata: {name: b}, spec: {containers: [{name: c, ports: [{containerPort: 80}]}]}}\n";
+
+#[test]
+fn a_disagreement_is_told_and_the_exit_status_says_so() {
+    let plugins = plugins_with_a_grudge();
+    let manifests = Manifests::new(&[("pods.yaml", TWO_PODS)]);
+    let lab = ["lab", "-f", manifests.argument()];
+    let (status, text) = run_with(&plugins, &lab);
+    assert_eq!(status, Some(1), "{text}");
+    // Between the pods and from and to the world outside; the node and its pods are not forwarded.
+    assert!(text.contains("12 of 60 flows are not as the policies say"), "{text}");
+    assert!(text.contains("TCP 81: predicted allow, observed deny"), "{text}");
+    let (status, text) = run_with(&plugins, &[&lab[..], &["-o", "json"]].concat());
+    let proof: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &proof["mismatches"]), (Some(1), &Value::from(12)));
+}
+
+#[test]
+fn expectations_are_held_against_packets_too() {
+    let plugins = plugins_with_a_grudge();
+    let expectations = "- {from: default/a, to: default/b, port: 80, verdict: allow}\n\
+        - {from: default/a, to: default/b, port: 81, verdict: allow}\n";
+    let manifests = Manifests::new(&[("pods.yaml", TWO_PODS)]);
+    let expected = Manifests::new(&[("expect.yaml", expectations)]);
+    let file = expected.path().join("expect.yaml");
+    let test = ["test", "-f", manifests.argument(), file.to_str().unwrap()];
+    assert_eq!(run_with(&plugins, &test).0, Some(0), "policies allow everything");
+    let (status, text) = run_with(&plugins, &[&test[..], &["--lab"]].concat());
+    assert_eq!(status, Some(1), "{text}");
+    for line in ["TCP 80: allow [2 flows]", "TCP 81: packets do not pass", "1 of 2 expectations do not hold"] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    let (status, text) = run_with(&plugins, &[&test[..], &["--lab", "-o", "json"]].concat());
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &report["failed"], &report["expectations"][1]["tried"]), (Some(1), &1.into(), &2.into()));
+    assert_documented("test", &[report]);
+    let (status, text) = run_with(&plugins, &[&test[..], &["--lab", "-o", "junit"]].concat());
+    assert!(status == Some(1) && text.contains("failures=\"1\""), "{text}");
+    let (status, text) = run_with(&plugins, &[&test[..], &["--lab", "--cni", "ptp"]].concat());
+    assert!(status == Some(0) && text.contains("and 4 flows of packets agree"), "{text}");
+}
+
+#[test]
+fn open_connections_go_on_or_are_cut_as_the_cluster_changes() {
+    let [open, closed] = ["fixtures/lab/open", "fixtures/lab/closed"];
+    for network in ["bridge", "ptp", "flannel-vxlan", "flannel-host-gw"] {
+        let run = run(&["lab", "-f", open, "--then", closed, "--then", open, "--cni", network, "-o", "json"], "");
+        let proof: Value = serde_json::from_str(&run.expect(0).stdout).unwrap();
+        let observed = |state: usize, from: &str, to: &str| -> Vec<&Value> {
+            let connections = proof["states"][state]["connections"].as_array().unwrap();
+            let between = connections.iter().filter(|one| one["from"] == from && one["to"] == to);
+            between.map(|one| &one["observed"]).collect()
+        };
+        assert_eq!(proof["states"][0]["connections"], serde_json::json!([]));
+        // In both families: what is not allowed any more is cut, the rest goes on, and nothing stays that was denied.
+        assert_eq!(observed(1, "default/client", "default/web-1"), ["deny", "deny"], "{network}");
+        assert_eq!(observed(1, "default/client", "default/web-2"), ["deny", "deny"], "{network}");
+        assert_eq!(observed(1, "default/client", "default/stranger"), ["allow", "allow"], "{network}");
+        assert_eq!(observed(1, "node n1", "default/web-1"), ["allow", "allow"], "{network}");
+        assert_eq!(observed(2, "default/client", "default/web-1"), [""; 0], "{network}");
+        assert_eq!(observed(2, "default/client", "default/stranger"), ["allow", "allow"], "{network}");
+        let allowed = |state: usize| {
+            let flows = proof["states"][state]["flows"].as_array().unwrap();
+            let to_web = |flow: &&Value| flow["from"] == "192.0.2.1" && flow["to"] == "default/web-2";
+            flows.iter().filter(to_web).map(|flow| &flow["observed"]).collect::<Vec<_>>()
+        };
+        // TCP and echo.
+        assert_eq!([allowed(0), allowed(1), allowed(2)], [["allow", "deny"], ["deny", "deny"], ["allow", "deny"]]);
+        assert_documented("lab", &[proof]);
+    }
+}
+
+#[test]
+fn services_lead_to_those_who_may_be_spoken_to() {
+    let proof = lab("fixtures/lab/open");
+    let flows = flows_of(&proof);
+    let predicted = |from: &str, to: &str| {
+        let found: Vec<_> = flows.iter().filter(|flow| flow["from"] == from && flow["to"] == to).collect();
+        assert!(!found.is_empty(), "{from} -> {to}");
+        assert!(found.iter().all(|flow| flow["predicted"] == found[0]["predicted"]), "the families differ: {found:?}");
+        found[0]["predicted"].as_str().unwrap()
     };
-    let (status, stdout, stderr) = run(&[]);
-    assert_eq!(status, Some(1), "{stdout}{stderr}");
-    assert!(stdout.contains("4 of 12 flows are not as the policies say"), "{stdout}");
-    assert!(stdout.contains("TCP 81: predicted allow, observed deny"), "{stdout}");
-    let (status, stdout, _) = run(&["-o", "json"]);
-    let proof: Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!((status, &proof["mismatches"]), (Some(1), &Value::from(4)));
+    for (from, to, expected) in [
+        ("default/client", "default/svc/web", "allow"),
+        ("default/stranger", "default/svc/web", "deny"),
+        // By itself, and to the other one.
+        ("default/web-1", "default/svc/web", "partly"),
+        ("192.0.2.1", "default/svc/web-local at node n1", "allow"),
+        ("198.51.100.1", "default/svc/web-local at node n1", "deny"),
+        // Nobody is there.
+        ("192.0.2.1", "default/svc/web-local at node n3", "deny"),
+        // The client itself to the node's own pod, the node to the other one.
+        ("192.0.2.1", "default/svc/web at node n1", "partly"),
+        ("192.0.2.1", "default/svc/web at node n3", "deny"),
+    ] {
+        assert_eq!(predicted(from, to), expected, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn large_packets_are_cut_and_arrive() {
+    for network in ["bridge", "flannel-vxlan"] {
+        let arguments = ["lab", "-f", "fixtures/lab/open", "--cni", network, "--payload", "4000", "-o", "json"];
+        let proof: Value = serde_json::from_str(&run(&arguments, "").expect(0).stdout).unwrap();
+        assert_eq!(allowed(&proof, "ICMPv6", Value::Null).len(), 6, "{network}");
+    }
+    let refused = run(&["lab", "-f", "fixtures/lab/open", "--payload", "65000"], "").expect(2);
+    assert!(refused.stderr.contains("--payload"), "{}", refused.stderr);
 }
 
 #[test]
@@ -174,7 +290,8 @@ fn a_lab_that_is_interrupted_or_killed_leaves_no_process_and_no_link_behind() {
     let before = links();
     for signal in ["INT", "TERM", "KILL"] {
         let mut lab = std::process::Command::new(podwall_tests::podwall())
-            .args(["lab", "-f", "fixtures/shop", "-o", "json"])
+            // Long enough for a signal to come in time.
+            .args(["lab", "-f", "fixtures/shop", "--then", "fixtures/shop", "--then", "fixtures/shop", "-o", "json"])
             .current_dir(podwall_tests::root())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
@@ -209,10 +326,10 @@ fn the_shop_holds_over_every_pod_network() {
     let over = |network: &str| {
         let run = run(&["lab", "-f", "fixtures/shop", "--cni", network, "-o", "json"], "").expect(0);
         let proof: Value = serde_json::from_str(&run.stdout).unwrap();
-        (allowed(&proof, "TCP", 8080), proof["flows"].as_array().unwrap().len())
+        (allowed(&proof, "TCP", 8080), flows_of(&proof).len())
     };
     let (open, flows) = over("bridge");
-    assert!(open.len() > 1 && flows == 1980, "{open:?} of {flows}");
+    assert!(open.len() > 1 && flows == 3740, "{open:?} of {flows}");
     for network in ["ptp", "flannel-vxlan", "flannel-host-gw"] {
         assert_eq!(over(network), (open.clone(), flows), "{network}");
     }

@@ -2,12 +2,14 @@
 
 mod diff;
 mod explain;
+mod lab;
 mod lint;
 mod matrix;
 mod test;
 
 pub(crate) use diff::{Diff, DiffFormat};
 pub(crate) use explain::Explain;
+pub(crate) use lab::{DEFAULT_NAME, Down, Lab, LabVerb, List, Prove, Shell};
 pub(crate) use lint::{Lint, LintFormat};
 pub(crate) use matrix::{Matrix, MatrixFormat};
 pub(crate) use test::{Test, TestFormat};
@@ -15,7 +17,6 @@ pub(crate) use test::{Test, TestFormat};
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
-use lab::PodNetwork;
 use policy_compiler::cidr::{Cidr, CidrRules};
 use policy_compiler::plan::{Denial, DropLog, MarkMask, Settings, UnknownPods};
 use policy_compiler::ruleset::InterfaceName;
@@ -171,9 +172,9 @@ pub(crate) struct Enforce {
     /// Refuse CIDRs with host bits or leading zeros and IPv4-mapped ones, as strict API servers do
     #[arg(long)]
     pub(crate) strict_cidrs: bool,
-    /// End when the parent process ends: for labs, which must leave nothing behind
-    #[arg(long, hide = true)]
-    pub(crate) end_with_parent: bool,
+    /// End when the parent, the process with this number, ends: for labs, which must leave nothing behind
+    #[arg(long, value_name = "PID", hide = true)]
+    pub(crate) end_with_parent: Option<u32>,
     #[command(flatten)]
     pub(crate) data_plane: DataPlane,
 }
@@ -191,18 +192,6 @@ pub(crate) struct Cleanup {
     /// The table's name
     #[arg(long, value_name = "NAME", default_value = "podwall", value_parser = table_name)]
     pub(crate) table: String,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct Lab {
-    #[command(flatten)]
-    pub(crate) input: Input,
-    /// How pods reach each other: bridge, ptp, flannel-vxlan or flannel-host-gw
-    #[arg(long, value_name = "NETWORK", default_value_t = PodNetwork::default())]
-    pub(crate) cni: PodNetwork,
-    /// A matrix to look at, or JSON
-    #[arg(short, long, value_enum, default_value_t = AnswerFormat::Text)]
-    pub(crate) output: AnswerFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,6 +3,7 @@
 pub(crate) mod diff;
 pub(crate) mod expectation;
 pub(crate) mod explain;
+pub(crate) mod kept;
 pub(crate) mod lint;
 pub(crate) mod matrix;
 pub(crate) mod proof;

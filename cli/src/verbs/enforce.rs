@@ -14,8 +14,8 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Enforce, LogFormat};
 
 pub(crate) fn run(args: &Enforce) -> Result<ExitCode, Box<dyn Error>> {
-    if args.end_with_parent {
-        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    if let Some(parent) = args.end_with_parent {
+        lab::lineage::end_with_parent(parent)?;
     }
     let settings = args.data_plane.settings()?;
     log_to_stderr(args.log_format);

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use analysis::expectation::{self, Expectation};
 
-use super::FINDINGS;
+use ::lab::proof::{Claim, Stage, State, Trial};
+use ::lab::user;
+
+use super::{FINDINGS, lab};
 use crate::args::{Test, TestFormat};
 use crate::input::{self, InputError};
 use crate::output;
@@ -16,13 +19,14 @@ use crate::output::expectation::{Checked, json, junit, text};
 
 pub(crate) fn run(args: &Test) -> Result<ExitCode, Box<dyn Error>> {
     let files = read(&args.expectations)?;
-    let mut loaded = input::load(&args.input)?;
-    loaded.cluster.place_pods(input::ONLY_NODE);
+    let state = lab::state(input::load(&args.input)?);
+    let mut trials = try_with_packets(args, &files, &state)?.into_iter();
     let checked: Vec<Checked<'_>> = files
         .into_iter()
         .map(|Suite { file, expectations }| {
-            let outcomes = expectation::check(&loaded.cluster, &expectations);
-            Checked { file, expectations, outcomes }
+            let outcomes = expectation::check(&state.cluster, &expectations);
+            let trials = expectations.iter().map(|_| trials.next()).collect();
+            Checked { file, expectations, outcomes, trials }
         })
         .collect();
     let text = match args.output {
@@ -35,6 +39,32 @@ pub(crate) fn run(args: &Test) -> Result<ExitCode, Box<dyn Error>> {
     out.flush()?;
     let all_hold = checked.iter().all(|file| file.failed() == 0);
     Ok(if all_hold { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) })
+}
+
+/// The flows of every expectation, tried in a lab; nothing at all where none is asked for.
+fn try_with_packets(args: &Test, files: &[Suite], state: &State) -> Result<Vec<Vec<Trial>>, Box<dyn Error>> {
+    if !args.lab {
+        return Ok(Vec::new());
+    }
+    // Before there is a second thread.
+    user::enter_user_namespace_if_needed()?;
+    let agent = std::env::current_exe()?;
+    let mut claim = Claim { network: args.cni, ..Claim::new(std::slice::from_ref(state), &agent) };
+    files.iter().for_each(|file| claim.provide_for(&file.expectations));
+    let bar = lab::progress_bar();
+    let stage = Stage::build(&claim, |progress| lab::show(&bar, progress))?;
+    let expectations = files.iter().flat_map(|file| &file.expectations);
+    let mut trials: Vec<Vec<Trial>> =
+        expectations.map(|expectation| stage.trials_for(&state.cluster, expectation)).collect();
+    // All at once, because many small lots would each wait for their silences.
+    let mut all = trials.concat();
+    stage.try_all(&mut all, |progress| lab::show(&bar, progress))?;
+    bar.finish_and_clear();
+    let mut all = all.into_iter();
+    for trials in &mut trials {
+        *trials = all.by_ref().take(trials.len()).collect();
+    }
+    Ok(trials)
 }
 
 /// A file of expectations.

@@ -9,11 +9,13 @@ mod labels;
 mod pods;
 mod policies;
 mod runner;
+mod services;
 
 pub use blocks::block;
 pub use history::{Event, History, history};
 pub use labels::{labels, pods as selector};
 pub use runner::{Cases, run, sample};
+pub use services::service;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -121,11 +123,11 @@ pub fn pod_address(family: Family, host: u8) -> IpAddr {
     }
 }
 
-/// The address of a node, which its hostNetwork pods share.
+/// The address of a node, which its hostNetwork pods share; in labs it is the same.
 pub fn node_address(family: Family, number: u8) -> IpAddr {
     match family {
-        Family::V4 => Ipv4Addr::new(10, 0, 0, number).into(),
-        Family::V6 => Ipv6Addr::new(0xfd00, 0xa, 0, 0, 0, 0, 0, number.into()).into(),
+        Family::V4 => Ipv4Addr::new(172, 30, 0, number).into(),
+        Family::V6 => Ipv6Addr::new(0xfd00, 0x30, 0, 0, 0, 0, 0, number.into()).into(),
     }
 }
 

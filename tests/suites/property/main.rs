@@ -222,8 +222,9 @@ fn differences(live: &Table, other: &Table) -> String {
 fn what_a_failure_prints_is_read_back_as_the_same_objects() {
     random::run(
         Cases::share(1_000, CASES),
-        || random::cluster(&Size::JUDGED),
-        |random| {
+        || (random::cluster(&Size::JUDGED), random::service(Size::JUDGED.ports)),
+        |(mut random, service)| {
+            random.objects.push(Object::Service(service.into()));
             prop_assert_eq!(read(&random.yaml())?, random.objects.iter().map(as_written).collect::<Vec<_>>());
             let json = render::manifest::object(&random.objects[0]).to_string();
             prop_assert_eq!(read(&json)?, [as_written(&random.objects[0])]);

@@ -1,19 +1,21 @@
 //! Expectations for programs; `docs/json.md` has the shape.
 
-use analysis::expectation::{Expectation, Flaw, Outcome};
+use analysis::expectation::{Expectation, Flaw};
 use policy_compiler::verdict::Traffic;
 use serde_json::{Value, json};
 
-use super::{Checked, lines, reasons, verdict};
+use super::{Case, Checked, lines, reasons, verdict};
+use crate::output::proof::row;
 
 /// `{"expectations": [..], "failed": N}`
 pub(crate) fn json(checked: &[Checked<'_>]) -> String {
-    let cases = checked.iter().flat_map(|file| file.cases()).map(|(expectation, outcome)| case(expectation, outcome));
+    let cases = checked.iter().flat_map(Checked::cases).map(|one| case(&one));
     let failed: usize = checked.iter().map(Checked::failed).sum();
     format!("{:#}\n", json!({"expectations": cases.collect::<Vec<_>>(), "failed": failed}))
 }
 
-fn case(expectation: &Expectation, outcome: &Outcome<'_>) -> Value {
+fn case(one: &Case<'_, '_>) -> Value {
+    let Case { expectation, outcome, trials } = one;
     let mut value = json!({
         "file": &*expectation.origin.file,
         "line": expectation.origin.line,
@@ -21,12 +23,16 @@ fn case(expectation: &Expectation, outcome: &Outcome<'_>) -> Value {
         "to": expectation.to.to_string(),
         "port": expectation.traffic.map_or_else(|| "*".to_owned(), written),
         "verdict": verdict(expectation.allowed),
-        "holds": outcome.holds(),
+        "holds": one.holds(),
         "pairs": outcome.pairs,
         "flaws": outcome.flaws.iter().map(|one| flaw(expectation, one)).collect::<Vec<_>>(),
     });
     if let Some(note) = &expectation.note {
         value["note"] = json!(note);
+    }
+    if let Some(trials) = trials {
+        value["tried"] = json!(trials.len());
+        value["strays"] = one.strays().map(row).collect();
     }
     value
 }

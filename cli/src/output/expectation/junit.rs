@@ -5,7 +5,7 @@ use std::io;
 use quick_xml::Writer;
 use quick_xml::events::BytesText;
 
-use super::{Checked, lines, title};
+use super::{Checked, title};
 
 /// A test suite for each file, a test case for each expectation.
 pub(crate) fn junit(checked: &[Checked<'_>]) -> io::Result<String> {
@@ -26,20 +26,20 @@ fn suite(writer: &mut Writer<Vec<u8>>, file: &Checked<'_>) -> io::Result<()> {
         .create_element("testsuite")
         .with_attributes([("name", &*file.file), ("tests", &*tests), ("failures", &*failures)])
         .write_inner_content(|writer| {
-            for (expectation, outcome) in file.cases() {
-                let name = title(expectation);
-                let line = expectation.origin.line.to_string();
+            for one in file.cases() {
+                let name = title(one.expectation);
+                let line = one.expectation.origin.line.to_string();
                 let case = writer.create_element("testcase").with_attributes([
                     ("name", &*name),
                     ("classname", &*file.file),
                     ("file", &*file.file),
                     ("line", &*line),
                 ]);
-                if outcome.holds() {
+                if one.holds() {
                     case.write_empty()?;
                     continue;
                 }
-                let lines: Vec<String> = outcome.flaws.iter().flat_map(|flaw| lines(expectation, flaw)).collect();
+                let lines = one.complaints().concat();
                 case.write_inner_content(|writer| {
                     writer
                         .create_element("failure")

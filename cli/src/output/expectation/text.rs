@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write as _};
 
-use super::{Checked, lines, title};
+use super::{Checked, title};
 use crate::output::{BOLD, DIM, GREEN, RED};
 
 /// How many reasons of one expectation are shown.
@@ -19,18 +19,22 @@ pub(crate) fn text(checked: &[Checked<'_>]) -> String {
 fn write(out: &mut String, checked: &[Checked<'_>]) -> Result {
     for file in checked {
         writeln!(out, "{BOLD}{}{BOLD:#}", file.file)?;
-        for (expectation, outcome) in file.cases() {
-            let (style, word) = if outcome.holds() { (GREEN, "ok  ") } else { (RED, "FAIL") };
-            write!(out, "  {style}{word}{style:#}  {}", title(expectation))?;
-            if let Some(note) = &expectation.note {
+        for case in file.cases() {
+            let (style, word) = if case.holds() { (GREEN, "ok  ") } else { (RED, "FAIL") };
+            write!(out, "  {style}{word}{style:#}  {}", title(case.expectation))?;
+            if let Some(note) = &case.expectation.note {
                 write!(out, " {DIM}({note}){DIM:#}")?;
             }
-            if !outcome.holds() {
-                write!(out, " {DIM}{}{DIM:#}", expectation.origin)?;
+            if let Some(trials) = case.trials {
+                write!(out, " {DIM}[{} flows]{DIM:#}", trials.len())?;
+            }
+            if !case.holds() {
+                write!(out, " {DIM}{}{DIM:#}", case.expectation.origin)?;
             }
             writeln!(out)?;
-            for flaw in outcome.flaws.iter().take(SHOWN) {
-                let mut lines = lines(expectation, flaw).into_iter();
+            let complaints = case.complaints();
+            for lines in complaints.iter().take(SHOWN) {
+                let mut lines = lines.iter();
                 if let Some(first) = lines.next() {
                     writeln!(out, "          {RED}{first}{RED:#}")?;
                 }
@@ -38,15 +42,19 @@ fn write(out: &mut String, checked: &[Checked<'_>]) -> Result {
                     writeln!(out, "            {line}")?;
                 }
             }
-            if outcome.flaws.len() > SHOWN {
-                writeln!(out, "          and {} more like these", outcome.flaws.len() - SHOWN)?;
+            if complaints.len() > SHOWN {
+                writeln!(out, "          and {} more like these", complaints.len() - SHOWN)?;
             }
         }
         writeln!(out)?;
     }
     let all: usize = checked.iter().map(|file| file.expectations.len()).sum();
+    let tried: usize = checked.iter().flat_map(Checked::cases).filter_map(|case| case.trials).map(<[_]>::len).sum();
     let failed: usize = checked.iter().map(Checked::failed).sum();
     match failed {
+        0 if tried > 0 => {
+            writeln!(out, "{GREEN}all {all} expectations hold, and {tried} flows of packets agree{GREEN:#}")
+        }
         0 => writeln!(out, "{GREEN}all {all} expectations hold{GREEN:#}"),
         _ => writeln!(out, "{RED}{failed} of {all} expectations do not hold{RED:#}"),
     }
