@@ -42,6 +42,8 @@ impl Browser {
             Command::new("unshare")
                 .args(["--pid", "--fork", "--kill-child", "--mount-proc", "chromedriver"])
                 .arg(format!("--port={PORT}"))
+                // Driver and browser leave folders where temporary files go.
+                .env("TMPDIR", files.path())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()

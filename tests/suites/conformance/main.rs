@@ -13,7 +13,7 @@ mod rules;
 mod world;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use lab::PodNetwork;
 use libtest_mimic::{Arguments, Trial};
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(PodNetwork::ALL.len()));
     let all: Vec<Case> = data::cases().into_iter().chain(cases::all()).collect();
     let report = Arc::new(Report::new(&all));
-    let grounds = Arc::new(Mutex::new(Grounds::default()));
+    let grounds = Arc::new(Grounds::new());
     let mut tests = vec![Trial::test("every_rule_is_shown_or_it_is_said_why_not", {
         let all = all.clone();
         move || rules::check(&all).map_err(Into::into)
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         for network in PodNetwork::ALL {
             let (report, grounds, case) = (report.clone(), grounds.clone(), case.clone());
             tests.push(Trial::test(format!("rule_{:03}_{}::{network}", case.rule, case.name), move || {
-                let outcome = Grounds::lend(&grounds, network, |world| (case.show)(world));
+                let outcome = grounds.lend(network, |world| (case.show)(world));
                 report.note(case.rule, network, outcome.is_ok());
                 outcome.map_err(Into::into)
             }));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use analysis::expectation::{self, Expectation};
 use lab::proof::{Claim, Stage, State, Trial};
@@ -18,41 +18,27 @@ use serde_json::Value;
 /// Ports that everybody listens on beside those that the cluster declares.
 const PORTS: [(Protocol, u16); 3] = [(Protocol::Tcp, 9999), (Protocol::Udp, 9999), (Protocol::Sctp, 9999)];
 
-/// The labs, each made when it is first wanted and used by one case at a time.
-#[derive(Default)]
-pub struct Grounds {
-    worlds: BTreeMap<PodNetwork, World>,
-}
+/// The labs, one for each network, made when it is first wanted and used by one case at a time.
+pub struct Grounds(BTreeMap<PodNetwork, Mutex<Option<World>>>);
 
 impl Grounds {
+    /// No lab yet.
+    pub fn new() -> Self {
+        Self(PodNetwork::ALL.into_iter().map(|network| (network, Mutex::default())).collect())
+    }
+
     /// Has a case work with the lab of a network. A panic is a failure, and costs the lab.
-    pub fn lend(
-        grounds: &Mutex<Self>,
-        network: PodNetwork,
-        work: impl FnOnce(&mut World) -> Result<(), String>,
-    ) -> Result<(), String> {
-        static BUSY: LazyLock<(Mutex<Vec<PodNetwork>>, Condvar)> = LazyLock::new(Default::default);
-        let mut busy = lock(&BUSY.0);
-        while busy.contains(&network) {
-            busy = BUSY.1.wait(busy).unwrap_or_else(PoisonError::into_inner);
-        }
-        busy.push(network);
-        drop(busy);
-        let taken = lock(grounds).worlds.remove(&network);
+    pub fn lend(&self, network: PodNetwork, work: impl FnOnce(&mut World) -> Result<(), String>) -> Result<(), String> {
+        let mut ground = self.0[&network].lock().unwrap_or_else(PoisonError::into_inner);
+        let there = ground.take();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let mut world = taken.map_or_else(|| World::build(network), Ok)?;
+            let mut world = there.map_or_else(|| World::build(network), Ok)?;
             let outcome = work(&mut world);
-            lock(grounds).worlds.insert(network, world);
+            *ground = Some(world);
             outcome
         }));
-        lock(&BUSY.0).retain(|other| *other != network);
-        BUSY.1.notify_all();
         outcome.unwrap_or_else(|panic| Err(words(&*panic)))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn words(panic: &(dyn std::any::Any + Send)) -> String {

@@ -138,7 +138,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 fn a_new_pod_is_isolated(world: &mut World) -> Result<(), String> {
     let policies = deny_all("x", "{matchLabels: {pod: new}}");
-    let answers = answers_of_a_new_pod(world, &policies, &["x/b", "x/c", "y/a"])?;
+    let answers = answers_of_a_new_pod(world, &policies, &["x/b", "x/c", "y/a"], &[])?;
     match answers.iter().all(|(_, count)| *count == 0) {
         true => Ok(()),
         false => Err(format!("the new pod has answered: {answers:?}")),
@@ -147,7 +147,7 @@ fn a_new_pod_is_isolated(world: &mut World) -> Result<(), String> {
 
 fn allowances_come_after_isolation(world: &mut World) -> Result<(), String> {
     let policies = only_y("");
-    let answers = answers_of_a_new_pod(world, &policies, &["x/b", "x/c", "y/a", "y/b"])?;
+    let answers = answers_of_a_new_pod(world, &policies, &["x/b", "x/c", "y/a", "y/b"], &["y/a", "y/b"])?;
     match answers.iter().all(|(from, count)| (*count > 0) == from.starts_with("y/")) {
         true => Ok(()),
         false => Err(format!("the new pod may answer y alone, and has answered: {answers:?}")),
@@ -162,8 +162,14 @@ fn new_pod(name: &str) -> String {
 }
 
 /// Adds a pod `x/new` to n1 while some pods keep asking it, from before it exists until after all agents know it. Says
-/// how often it has answered whom. Its own node asks as well: it must have got an answer, or nothing has been shown.
-fn answers_of_a_new_pod(world: &mut World, policies: &str, askers: &[&str]) -> Result<Vec<(String, u64)>, String> {
+/// how often it has answered whom. Its own node asks as well: it must have got an answer, or nothing has been shown. Those
+/// who are to get one are waited for, too: to find a neighbour takes its time.
+fn answers_of_a_new_pod(
+    world: &mut World,
+    policies: &str,
+    askers: &[&str],
+    awaited: &[&str],
+) -> Result<Vec<(String, u64)>, String> {
     // Addresses are given out in turn, so another new pod tells which ones come next.
     world.apply(&(policies.to_owned() + &new_pod("scout")))?;
     let next: Vec<IpAddr> =
@@ -179,14 +185,17 @@ fn answers_of_a_new_pod(world: &mut World, policies: &str, askers: &[&str]) -> R
             .zip(&counts)
             .map(|(place, count)| scope.spawn(|| place.run(|| ask(&next, count, &stop)).map_err(text)?.map_err(text)))
             .collect();
-        let outcome = world.apply(&(policies.to_owned() + &new_pod("scout") + &new_pod("new"))).and_then(|()| {
+        let outcome = world.apply(&(policies.to_owned() + &new_pod("scout") + &new_pod("new"))).map(|()| {
             let deadline = Instant::now() + PATIENCE;
-            let node = counts.last().ok_or("nobody asks")?;
-            while node.load(Ordering::Relaxed) == 0 && Instant::now() < deadline {
+            let is_awaited = |id: &str| id == "n1" || awaited.contains(&id);
+            let waits = || {
+                let mut asked = askers.iter().zip(&counts);
+                asked.any(|(id, count)| is_awaited(id) && count.load(Ordering::Relaxed) == 0)
+            };
+            while waits() && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(10));
             }
             thread::sleep(AFTERWARDS);
-            Ok(())
         });
         stop.store(true, Ordering::Relaxed);
         for asker in asking {
