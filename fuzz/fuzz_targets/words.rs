@@ -1,7 +1,3 @@
 #![no_main]
 
-#[path = "../questions.rs"]
-#[allow(dead_code, reason = "each target uses its part")]
-mod questions;
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| questions::words(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::questions::words(input));

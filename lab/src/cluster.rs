@@ -200,11 +200,6 @@ impl Lab {
         }
     }
 
-    /// Gives the host outside more addresses.
-    pub fn add_outside(&mut self, addresses: &[IpAddr]) -> Result<(), LabError> {
-        self.outside.own(addresses)
-    }
-
     /// Asks every probe and tells each observation as it is made. The observations come in the order of the probes.
     ///
     pub fn probe_all(

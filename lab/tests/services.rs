@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lab::services::{assign, load_on};
+use lab::services::{assign, load_on, served};
 use lab::{
     Connection, Expectation, Lab, LabSpec, Namespace, Observed, PodNetwork, PodSpec, Probe, Protocol, Reactor,
     Responder, Traffic,
@@ -99,7 +99,7 @@ impl Shop {
             }
         }
         assign(&mut self.cluster);
-        Ok(load_on(&self.lab, &self.cluster)?)
+        Ok(load_on(&self.lab, &self.cluster.node_names(), &served(&self.cluster))?)
     }
 
     /// Where a Service is reached by its own addresses.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-#[path = "../../fuzz/exercise.rs"]
+#[path = "../../fuzz/src/exercise.rs"]
 mod exercise;
-#[path = "../../fuzz/questions.rs"]
+#[path = "../../fuzz/src/questions.rs"]
 mod questions;
 
 fn inputs(target: &str) -> Vec<PathBuf> {

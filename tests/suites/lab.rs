@@ -129,14 +129,16 @@ fn the_matrix_shows_pods_ports_and_a_summary() {
     }
 }
 
-/// Where plugins are that drop every packet to port 81 behind the policies' backs: by a rule that is added to each node
+/// Where plugins are that drop some packets behind the policies' backs, by a rule that is added to each node
 /// that a lab makes, through the one program that the lab calls by name.
-fn plugins_with_a_grudge() -> Manifests {
+fn plugins_with_a_grudge(against: &str) -> Manifests {
     let plugins = Manifests::new(&[]);
     let bridge = plugins.path().join("bridge");
-    let script = "#!/bin/sh\n/usr/lib/cni/bridge || exit 1\n\
-        /usr/sbin/nft 'add table inet behind; add chain inet behind f { type filter hook forward priority -1; }; \
-        flush chain inet behind f; add rule inet behind f tcp dport 81 drop' >&2\n";
+    let script = format!(
+        "#!/bin/sh\n/usr/lib/cni/bridge || exit 1\n\
+        /usr/sbin/nft 'add table inet behind; add chain inet behind f {{ type filter hook forward priority -1; }}; \
+        flush chain inet behind f; add rule inet behind f {against} drop' >&2\n"
+    );
     std::fs::write(&bridge, script).unwrap();
     std::fs::set_permissions(&bridge, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     for plugin in ["host-local", "loopback", "ptp"] {
@@ -147,7 +149,7 @@ fn plugins_with_a_grudge() -> Manifests {
 
 fn run_with(plugins: &Manifests, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = std::process::Command::new(podwall_tests::podwall());
-    command.args(arguments).env("CNI_PATH", plugins.path());
+    command.args(arguments).env("CNI_PATH", plugins.path()).current_dir(podwall_tests::root());
     let output = command.output().unwrap();
     let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     (output.status.code(), text.concat())
@@ -159,7 +161,7 @@ const TWO_PODS: &str = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {
 
 #[test]
 fn a_disagreement_is_told_and_the_exit_status_says_so() {
-    let plugins = plugins_with_a_grudge();
+    let plugins = plugins_with_a_grudge("tcp dport 81");
     let manifests = Manifests::new(&[("pods.yaml", TWO_PODS)]);
     let lab = ["lab", "-f", manifests.argument()];
     let (status, text) = run_with(&plugins, &lab);
@@ -174,7 +176,7 @@ fn a_disagreement_is_told_and_the_exit_status_says_so() {
 
 #[test]
 fn expectations_are_held_against_packets_too() {
-    let plugins = plugins_with_a_grudge();
+    let plugins = plugins_with_a_grudge("tcp dport 81");
     let expectations = "- {from: default/a, to: default/b, port: 80, verdict: allow}\n\
         - {from: default/a, to: default/b, port: 81, verdict: allow}\n";
     let manifests = Manifests::new(&[("pods.yaml", TWO_PODS)]);
@@ -261,6 +263,11 @@ fn large_packets_are_cut_and_arrive() {
         let proof: Value = serde_json::from_str(&run(&arguments, "").expect(0).stdout).unwrap();
         assert_eq!(allowed(&proof, "ICMPv6", Value::Null).len(), 6, "{network}");
     }
+    // By a rule for large packets one sees that they are.
+    let plugins = plugins_with_a_grudge("meta l4proto { icmp, ipv6-icmp } meta length > 4000");
+    let lab = ["lab", "-f", "fixtures/lab/open"];
+    assert_eq!(run_with(&plugins, &lab).0, Some(0));
+    assert_eq!(run_with(&plugins, &[&lab[..], &["--payload", "4000"]].concat()).0, Some(1));
     let refused = run(&["lab", "-f", "fixtures/lab/open", "--payload", "65000"], "").expect(2);
     assert!(refused.stderr.contains("--payload"), "{}", refused.stderr);
 }

@@ -13,18 +13,6 @@ const MOST: usize = 512;
 #[derive(Debug, Default)]
 pub struct Connections(Vec<(Trial, Connection)>);
 
-impl Connections {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 impl Stage {
     /// Opens the TCP connections that were found to pass; of too many a part, evenly. Those from outside and those to
     /// Services are not among them.

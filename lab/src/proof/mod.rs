@@ -216,10 +216,7 @@ impl Stage {
         let served = services::served(&self.cluster);
         if served != self.services {
             // Also on nodes that only a later state tells of.
-            for name in self.nodes.keys() {
-                let node = self.lab.node(name)?;
-                services::load(node.namespace(), node.site(), name, &served)?;
-            }
+            services::load_on(&self.lab, self.nodes.keys(), &served)?;
             self.services = served;
         }
         Ok(())

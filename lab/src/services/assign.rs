@@ -67,23 +67,12 @@ fn add_node_ports(service: &mut Service, free: &mut impl Iterator<Item = u16>) {
 
 #[cfg(test)]
 mod tests {
-    use policy_compiler::model::{ExternalTrafficPolicy, ObjectName, Protocol, ServicePort, TargetPort};
+    use policy_compiler::model::{ObjectName, Protocol, ServicePort, TargetPort};
 
     use super::*;
 
     fn service(name: &str) -> Service {
-        Service {
-            name: ObjectName::new("shop", name),
-            selector: None,
-            addresses: Vec::new(),
-            families: vec![Family::V4],
-            headless: false,
-            ports: Vec::new(),
-            node_ports: false,
-            external_traffic_policy: ExternalTrafficPolicy::Cluster,
-            external_name: None,
-            origin: None,
-        }
+        Service::new(ObjectName::new("shop", name))
     }
 
     fn port(protocol: Protocol, port: u16, node_port: Option<u16>) -> ServicePort {

@@ -10,24 +10,23 @@ mod table;
 pub use assign::assign;
 pub use served::{Backend, Served, served};
 
-use policy_compiler::cluster::Cluster;
+use std::sync::Arc;
 
-use crate::{Lab, LabError, Namespace, ip, underlay::Site};
+use crate::{Lab, LabError, ip};
 
-/// kube-proxy on every node of a cluster. It may be called again whenever pods or Services have changed; connections
+/// kube-proxy on nodes, which it shows what [`served`] tells. It may be called again whenever pods or Services have changed; connections
 /// that stand keep the pod that they have.
 ///
 /// # Errors
-/// When the lab lacks a node of the cluster, or a kernel refuses the rules.
-pub fn load_on(lab: &Lab, cluster: &Cluster) -> Result<(), LabError> {
-    let services = served(cluster);
-    cluster.node_names().iter().try_for_each(|name| {
+/// When the lab lacks a node, or a kernel refuses the rules.
+pub fn load_on<'n>(
+    lab: &Lab,
+    nodes: impl IntoIterator<Item = &'n Arc<str>>,
+    services: &[Served],
+) -> Result<(), LabError> {
+    nodes.into_iter().try_for_each(|name| {
         let node = lab.node(name)?;
-        load(node.namespace(), node.site(), name, &services)
+        // The tables, whole, in one transaction.
+        ip::nft(node.namespace(), &table::table(services, name, node.site()))
     })
-}
-
-/// kube-proxy on one node: its tables, whole, in one transaction.
-pub(crate) fn load(node: &Namespace, site: &Site, node_name: &str, services: &[Served]) -> Result<(), LabError> {
-    ip::nft(node, &table::table(services, node_name, site))
 }

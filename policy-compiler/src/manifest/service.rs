@@ -12,18 +12,7 @@ use crate::model::{ExternalTrafficPolicy, ObjectName, Origin, Protocol, Service,
 pub(super) fn read(mut document: Fields<'_>, name: Option<ObjectName>, origin: &Origin) -> Option<Service> {
     let spec = document.take("spec").and_then(|field| field.open());
     document.finish(Unknown::Passed);
-    let bare = Service {
-        name: name?,
-        selector: None,
-        addresses: Vec::new(),
-        families: vec![Family::V4],
-        headless: false,
-        ports: Vec::new(),
-        node_ports: false,
-        external_traffic_policy: ExternalTrafficPolicy::default(),
-        external_name: None,
-        origin: Some(origin.clone()),
-    };
+    let bare = Service { origin: Some(origin.clone()), ..Service::new(name?) };
     let Some(mut spec) = spec else { return Some(bare) };
     let kind = spec.take("type").filter(pod::is_given).map_or(Some(Kind::ClusterIp), |field| one_of(&field, &KINDS));
     let selector = spec.take("selector").map(|field| metadata::labels(&field)).filter(|labels| !labels.is_empty());

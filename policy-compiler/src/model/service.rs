@@ -67,6 +67,22 @@ pub enum TargetPort {
 }
 
 impl Service {
+    /// One that nothing is known of but its name: without a selector, of IPv4, as the API server takes it.
+    pub fn new(name: ObjectName) -> Self {
+        Self {
+            name,
+            selector: None,
+            addresses: Vec::new(),
+            families: vec![Family::V4],
+            headless: false,
+            ports: Vec::new(),
+            node_ports: false,
+            external_traffic_policy: ExternalTrafficPolicy::Cluster,
+            external_name: None,
+            origin: None,
+        }
+    }
+
     /// Whether a pod stands behind the Service: one of its namespace with all its labels that has neither finished nor
     /// is being deleted. One with hostNetwork does like any other.
     pub fn selects(&self, pod: &Pod) -> bool {

@@ -30,17 +30,13 @@ pub fn service(ports: &'static [u16]) -> impl Strategy<Value = Service> {
     let selector = labels::labels().prop_map(|labels| labels.iter().take(1).collect::<Labels>());
     (object_name(&NAMES), selector, port, families, any::<bool>(), policy).prop_map(
         |(name, selector, port, families, node_ports, external_traffic_policy)| Service {
-            name,
             selector: Some(selector).filter(|labels| !labels.is_empty()),
-            addresses: Vec::new(),
-            headless: false,
             ports: vec![port],
-            external_name: None,
             families,
             node_ports,
             // Without node ports nothing comes from outside.
             external_traffic_policy: if node_ports { external_traffic_policy } else { Default::default() },
-            origin: None,
+            ..Service::new(name)
         },
     )
 }

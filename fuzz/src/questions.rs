@@ -20,7 +20,7 @@ const MAX_PORTS: usize = 10;
 const MAX_PAIRS: usize = 20;
 
 /// Reads a text as expectations, and each of its lines as a name, as a pattern and as a port.
-pub(crate) fn words(input: &[u8]) {
+pub fn words(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let cluster = Cluster::default();
     if let Ok(expectations) = expectation::read(&Arc::from("input.yaml"), text) {
@@ -41,7 +41,7 @@ pub(crate) fn words(input: &[u8]) {
 }
 
 /// Asks everything about the cluster of a text.
-pub(crate) fn answers(input: &[u8]) {
+pub fn answers(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let manifest = manifest::read(&Arc::from("input.yaml"), text, CidrRules::Legacy);
     let mut cluster = Cluster::default();

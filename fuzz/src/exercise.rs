@@ -13,7 +13,7 @@ use policy_compiler::plan::{self, Generation, Settings};
 use policy_compiler::render;
 use policy_compiler::verdict::{self, Endpoint, Flow, Traffic};
 
-#[path = "../policy-compiler/tests/common/agreement.rs"]
+#[path = "../../policy-compiler/tests/common/agreement.rs"]
 mod agreement;
 
 /// What is larger teaches nothing and takes long.
@@ -23,7 +23,7 @@ const MAX_NODES: usize = 8;
 const MAX_TRIED: usize = 6;
 
 /// Reads a text, by both rules for CIDRs, and says what it found.
-pub(crate) fn manifest(input: &[u8]) {
+pub fn manifest(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     for rules in [CidrRules::Legacy, CidrRules::Strict] {
         let manifest = read(text, rules);
@@ -42,7 +42,7 @@ pub(crate) fn manifest(input: &[u8]) {
 }
 
 /// Reads a text, compiles it for every node and writes it out; the verdicts and the plans of some flows must agree.
-pub(crate) fn compile(input: &[u8]) {
+pub fn compile(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let mut cluster = Cluster::default();
     for object in objects(read(text, CidrRules::Legacy)) {
