@@ -39,7 +39,7 @@ impl Process {
     }
 
     /// The same, for a command that sees the files of a scratch folder.
-    pub(crate) fn spawn_seeing(namespace: &Namespace, scratch: &Scratch, command: Command) -> Result<Self, LabError> {
+    pub fn spawn_seeing(namespace: &Namespace, scratch: &Scratch, command: Command) -> Result<Self, LabError> {
         Self::start(namespace, Some(scratch.clone()), command)
     }
 

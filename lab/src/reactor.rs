@@ -7,7 +7,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::LabError;
+use crate::{LabError, Namespace};
 
 /// The thread behind every [`crate::Responder`]. Dropping it closes their sockets.
 #[derive(Debug)]
@@ -33,7 +33,14 @@ impl Reactor {
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
     }
 
-    pub(crate) fn handle(&self) -> &Handle {
+    /// Starts the thread inside a namespace, where the sockets of all that is spawned on it are then made.
+    pub fn start_in(namespace: &Namespace) -> Result<Self, LabError> {
+        // A thread is born where the one is that starts it.
+        namespace.run(Self::start)?
+    }
+
+    /// What work for the thread is spawned on.
+    pub fn handle(&self) -> &Handle {
         &self.handle
     }
 }

@@ -19,10 +19,11 @@ const FOLDER: &str = "/dev/shm";
 
 /// A tmpfs in a mount namespace that is held by a file descriptor alone.
 #[derive(Debug, Clone)]
-pub(crate) struct Scratch(Arc<File>);
+pub struct Scratch(Arc<File>);
 
 impl Scratch {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A new one, with nothing in it.
+    pub fn new() -> io::Result<Self> {
         on_thread(|| {
             unshare(CloneFlags::CLONE_NEWNS)?;
             // Slave, not private: what the host unmounts must not stay busy because of us.
@@ -41,7 +42,7 @@ impl Scratch {
     }
 
     /// Writes a file into a folder of it, in place of one that is there, and says where those who see it find the folder.
-    pub(crate) fn write(&self, folder: &str, name: &str, content: &[u8]) -> io::Result<PathBuf> {
+    pub fn write(&self, folder: &str, name: &str, content: &[u8]) -> io::Result<PathBuf> {
         on_thread(|| {
             let folder = Path::new(self.enter()?).join(folder);
             fs::create_dir_all(&folder)?;

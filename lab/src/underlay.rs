@@ -2,16 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::{LabError, Namespace, ip};
+use crate::{LabError, Namespace, Switch};
 
 /// A node's link to the underlay.
 pub(crate) const UPLINK: &str = "eth0";
 
 /// The switch. It goes when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Underlay {
-    namespace: Namespace,
-}
+pub(crate) struct Underlay(Switch);
 
 /// Where a node is: its number tells all of its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,34 +62,13 @@ impl Site {
 impl Underlay {
     /// A switch without anything on it.
     pub(crate) fn new() -> Result<Self, LabError> {
-        let namespace = Namespace::new("underlay")?;
-        // It carries frames; what is in them is the nodes' matter.
-        namespace.set_sysctls(&[
-            ("net/bridge/bridge-nf-call-iptables", "0"),
-            ("net/bridge/bridge-nf-call-ip6tables", "0"),
-        ])?;
-        ip::batch(&namespace, &["link add switch type bridge".to_owned(), "link set switch up".to_owned()])?;
-        Ok(Self { namespace })
+        Switch::new(&Namespace::new("underlay")?).map(Self)
     }
 
     /// Gives a node its uplink and addresses.
     pub(crate) fn connect(&self, node: &Namespace, site: &Site) -> Result<(), LabError> {
-        let port = format!("port{}", site.number);
-        ip::batch(
-            &self.namespace,
-            &[
-                format!("link add {port} type veth peer name {UPLINK} netns {}", node.path().display()),
-                format!("link set {port} master switch up"),
-            ],
-        )?;
         let [v4, v6] = &site.addresses;
-        ip::batch(
-            node,
-            &[
-                format!("link set {UPLINK} up"),
-                format!("addr add {v4}/24 dev {UPLINK}"),
-                format!("addr add {v6}/64 dev {UPLINK}"),
-            ],
-        )
+        let addresses = [format!("{v4}/24"), format!("{v6}/64")];
+        self.0.connect(&format!("port{}", site.number), node, UPLINK, &addresses).map(|_| ())
     }
 }

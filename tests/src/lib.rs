@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod browser;
+pub mod kubernetes;
 pub mod random;
 
 use std::collections::BTreeSet;

@@ -114,11 +114,19 @@ impl<'t> Field<'t> {
 
     pub(super) fn integer(&self) -> Option<i128> {
         match &self.node.value {
-            Value::Number(number, _) => number.as_i128().or_else(|| self.wrong_type("must be a whole number", "")),
+            Value::Number(..) => self.whole_number().or_else(|| self.wrong_type("must be a whole number", "")),
             Value::String(text) if text.parse::<i128>().is_ok() => {
                 self.wrong_type("must be a whole number", &format!("; unquote it: {text}"))
             }
             _ => self.wrong_type("must be a whole number", ""),
+        }
+    }
+
+    /// The number, if it is a whole one; nothing is reported.
+    pub(super) fn whole_number(&self) -> Option<i128> {
+        match &self.node.value {
+            Value::Number(number, _) => number.as_i128(),
+            _ => None,
         }
     }
 

@@ -32,9 +32,14 @@ impl Metadata {
 
 /// Reads the metadata of an object: all of it where unknown fields are refused.
 pub(super) fn read(object: &mut Fields<'_>, syntax: &Syntax, unknown: Unknown) -> Metadata {
-    let Some(mut fields) = object.require("metadata").and_then(|field| field.open()) else {
+    let Some(field) = object.take("metadata") else {
+        if object.is_unique("metadata") {
+            // As the API server has it, which takes this for a map of nothing.
+            object.missing("metadata.name", "is required");
+        }
         return Metadata::default();
     };
+    let Some(mut fields) = field.open() else { return Metadata::default() };
     let name = fields.take("name").filter(|field| !field.is_empty_string());
     let generated = fields.take("generateName").and_then(|field| field.string());
     match (&name, generated) {

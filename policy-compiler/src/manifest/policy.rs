@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fields::{Field, Fields, Unknown, quoted};
 use super::metadata::{self, Metadata, checked_label};
 use super::{ProblemKind, names};
-use crate::cidr::{Cidr, CidrError, CidrRules};
+use crate::cidr::{Cidr, CidrError, CidrOddity, CidrRules};
 use crate::model::{Direction, IpBlock, NamespaceScope, Origin, Peer, Policy, PolicyPort, PortMatch, Protocol, Rule};
 use crate::selector::{Operator, Requirement, Selector};
 
@@ -117,6 +117,7 @@ fn policy_types(at: &Field<'_>) -> Vec<Direction> {
     let items = at.items();
     if items.len() > 2 {
         at.error(format_args!("must have at most 2 entries, has {}", items.len()));
+        return Vec::new();
     }
     items.iter().filter_map(policy_type).collect()
 }
@@ -153,7 +154,7 @@ fn peer(at: &Field<'_>, cidrs: CidrRules) -> Option<Peer> {
     let mut peer = at.open()?;
     let pods = peer.take("podSelector").map(|field| selector(&field));
     let namespaces = peer.take("namespaceSelector").map(|field| selector(&field));
-    let block = peer.take("ipBlock").map(|field| (ip_block(&field, cidrs), field));
+    let block = peer.take("ipBlock").map(|field| ip_block(&field, cidrs));
     let complete = peer.finish(Unknown::Refused);
 
     let selects = pods.is_some() || namespaces.is_some();
@@ -168,9 +169,9 @@ fn peer(at: &Field<'_>, cidrs: CidrRules) -> Option<Peer> {
             }
             None
         }
-        Some((block, _)) if !selects => block.map(Peer::Block),
-        Some((_, field)) => {
-            field.error("must not stand beside podSelector or namespaceSelector; make it an entry of its own");
+        Some(block) if !selects => block.map(Peer::Block),
+        Some(_) => {
+            at.error("must not have an ipBlock beside podSelector or namespaceSelector; make it an entry of its own");
             None
         }
     }
@@ -183,60 +184,84 @@ fn ip_block(at: &Field<'_>, cidrs: CidrRules) -> Option<IpBlock> {
     block.finish(Unknown::Refused);
 
     let except = except.iter().flat_map(Field::items).filter_map(|entry| except_of(outer, &entry, cidrs)).collect();
-    let block = IpBlock { cidr: outer?, except };
+    let block = IpBlock { cidr: outer?.cidr, except };
     if block.ranges().is_empty() && block.except.iter().all(|except| block.cidr.strictly_contains(except)) {
         at.warn(ProblemKind::EmptyBlock, format_args!("can never match: its excepts leave nothing of {}", block.cidr));
     }
     Some(block)
 }
 
-/// Rules 163, 167 and 168.
-fn cidr(at: &Field<'_>, rules: CidrRules) -> Option<Cidr> {
-    let text = at.string()?;
-    match Cidr::parse(&text, rules) {
-        Ok((cidr, oddities)) => {
-            for oddity in oddities {
-                at.warn(ProblemKind::OddCidr(oddity), format_args!("{} {oddity}", quoted(&text)));
-            }
-            Some(cidr)
-        }
-        Err(error) => {
-            let kind = match error {
-                CidrError::Odd(oddity) => ProblemKind::OddCidr(oddity),
-                CidrError::NoPrefix | CidrError::Malformed => ProblemKind::Invalid,
-            };
-            at.error_of(kind, format_args!("{} {error}", quoted(&text)));
-            None
-        }
-    }
+/// How much longer the prefix of an IPv4-mapped block is than that of the block which it maps to.
+const MAPPED_PREFIX: u8 = 96;
+
+/// A block, and how long its prefix is as it is written: of an IPv4-mapped one longer than what it comes to.
+#[derive(Clone, Copy)]
+struct Written {
+    cidr: Cidr,
+    prefix: u8,
 }
 
-/// Rules 164 and 165.
-fn except_of(outer: Option<Cidr>, at: &Field<'_>, rules: CidrRules) -> Option<Cidr> {
-    let inner = cidr(at, rules)?;
-    if let Some(outer) = outer.filter(|outer| !outer.strictly_contains(&inner)) {
-        at.error(format_args!("must lie in the cidr {outer} and be smaller, is {inner}"));
+/// Rules 163, 167 and 168.
+fn cidr(at: &Field<'_>, rules: CidrRules) -> Option<Written> {
+    let text = at.string()?;
+    // What is merely odd is read on even where it is refused.
+    let (cidr, oddities) = match Cidr::parse(&text, CidrRules::Legacy) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            at.error(format_args!("{} {error}", quoted(&text)));
+            return None;
+        }
+    };
+    match Cidr::parse(&text, rules) {
+        Err(CidrError::Odd(oddity)) => {
+            at.error_of(ProblemKind::OddCidr(oddity), format_args!("{} {oddity}", quoted(&text)));
+        }
+        _ => {
+            for oddity in &oddities {
+                at.warn(ProblemKind::OddCidr(*oddity), format_args!("{} {oddity}", quoted(&text)));
+            }
+        }
     }
-    Some(inner)
+    let is_mapped = oddities.iter().any(|oddity| matches!(oddity, CidrOddity::Mapped { .. }));
+    Some(Written { cidr, prefix: cidr.prefix() + if is_mapped { MAPPED_PREFIX } else { 0 } })
+}
+
+/// Rules 164 and 165. API servers compare the prefixes as they are written, so that nothing written as IPv4 can be
+/// excepted from an IPv4-mapped block, and even all of an IPv4 block can by an IPv4-mapped one.
+fn except_of(outer: Option<Written>, at: &Field<'_>, rules: CidrRules) -> Option<Cidr> {
+    let inner = cidr(at, rules)?;
+    if let Some(outer) = outer {
+        if outer.cidr.strictly_contains(&inner.cidr) && outer.prefix >= inner.prefix {
+            at.error("must be IPv4-mapped as the cidr is; better write both as IPv4");
+        } else if outer.prefix >= inner.prefix || !outer.cidr.contains(inner.cidr.range().first) {
+            at.error(format_args!("must lie in the cidr {} and be smaller, is {}", outer.cidr, inner.cidr));
+        }
+    }
+    Some(inner.cidr)
 }
 
 fn policy_port(at: &Field<'_>) -> Option<PolicyPort> {
     let mut entry = at.open()?;
     let protocol = entry.take("protocol").map_or(Some(Protocol::Tcp), |field| protocol(&field));
-    let port = entry.take("port").map(|field| port(&field));
+    let port = entry.take("port");
     let end = entry.take("endPort");
     entry.finish(Unknown::Refused);
 
     let ports = match (port, end) {
-        (None, None) => PortMatch::All,
+        (None, None) => Some(PortMatch::All),
         (None, Some(end)) => {
             end.error("must not be there without port");
-            return None;
+            None
         }
-        (Some(port), None) => port?,
-        (Some(port), Some(end)) => port_range(port, &end)?,
+        (Some(port), end) if port.is_string() => {
+            if let Some(end) = end {
+                end.error("must not be there with a named port");
+            }
+            port_name(&port)
+        }
+        (Some(port), end) => port_range(&port, end.as_ref()),
     };
-    Some(PolicyPort { protocol: protocol?, ports })
+    Some(PolicyPort { protocol: protocol?, ports: ports? })
 }
 
 /// Rules 9 and 155.
@@ -249,14 +274,8 @@ pub(super) fn protocol(at: &Field<'_>) -> Option<Protocol> {
     protocol
 }
 
-/// Rules 156 and 157.
-fn port(at: &Field<'_>) -> Option<PortMatch> {
-    if at.is_number() {
-        return at.port_number().map(|port| PortMatch::Range(port, port));
-    }
-    if !at.is_string() {
-        return at.wrong_type("must be a number or a name", "");
-    }
+/// Rule 157.
+fn port_name(at: &Field<'_>) -> Option<PortMatch> {
     let text = at.string()?;
     if text.parse::<u64>().is_ok() {
         let message = format_args!(
@@ -269,18 +288,19 @@ fn port(at: &Field<'_>) -> Option<PortMatch> {
     at.name(&names::PORT_NAME).map(PortMatch::Named)
 }
 
-/// Rules 59, 60, 159 and 160; a port that could not be read is none.
-fn port_range(port: Option<PortMatch>, end: &Field<'_>) -> Option<PortMatch> {
-    if let Some(PortMatch::Named(_)) = port {
-        end.error("must not be there with a named port");
-        return None;
+/// Rules 59, 60, 156 and 160.
+fn port_range(port: &Field<'_>, end: Option<&Field<'_>>) -> Option<PortMatch> {
+    if !port.is_number() {
+        return port.wrong_type("must be a number or a name", "");
     }
+    let first = port.port_number();
+    let Some(end) = end else { return first.map(|port| PortMatch::Range(port, port)) };
     let last = end.port_number()?;
-    let Some(PortMatch::Range(first, _)) = port else { return None };
-    if last < first {
-        end.error(format_args!("must be at least port, which is {first}, is {last}"));
+    // Also where it is no number that a port can have.
+    if let Some(written) = port.whole_number().filter(|written| i128::from(last) < *written) {
+        end.error(format_args!("must be at least port, which is {written}, is {last}"));
     }
-    Some(PortMatch::Range(first, last))
+    Some(PortMatch::Range(first?, last))
 }
 
 /// Rules 43 and 149-154.
@@ -304,14 +324,14 @@ fn requirement(at: &Field<'_>) -> Option<Requirement> {
     let values = expression.take("values");
     expression.finish(Unknown::Refused);
 
+    // Wrong values are told of whatever the operator makes of them.
+    let set: BTreeSet<Arc<str>> =
+        values.iter().flat_map(Field::items).filter_map(|value| value.name(&names::LABEL_VALUE)).collect();
     let (operator, named) = operator?;
-    let set = || -> BTreeSet<Arc<str>> {
-        values.iter().flat_map(Field::items).filter_map(|value| value.name(&names::LABEL_VALUE)).collect()
-    };
     let given = values.as_ref().filter(|values| !values.is_empty_list());
     let operator = match (&*operator, given) {
-        ("In", Some(_)) => Operator::In(set()),
-        ("NotIn", Some(_)) => Operator::NotIn(set()),
+        ("In", Some(_)) => Operator::In(set),
+        ("NotIn", Some(_)) => Operator::NotIn(set),
         ("Exists", None) => Operator::Exists,
         ("DoesNotExist", None) => Operator::DoesNotExist,
         ("In" | "NotIn", None) => {

@@ -128,7 +128,7 @@ fn what_is_no_object_is_an_error() {
         ("apiVersion: v1", "m.yaml:1:1: error: kind: is required"),
         ("apiVersion: v1\nkind: 5", "m.yaml:2:7: error: kind: must be a string, is the number 5; quote it"),
         ("apiVersion: v1\nkind: ''", "m.yaml:2:7: error: kind: must not be empty"),
-        ("apiVersion: v1\nkind: Node", "m.yaml:1:1: error: Node: metadata: is required"),
+        ("apiVersion: v1\nkind: Node", "m.yaml:1:1: error: Node: metadata.name: is required"),
         ("apiVersion: v1\nkind: Node\nmetadata: {}", "m.yaml:3:11: error: Node: metadata.name: is required"),
         (
             "apiVersion: v1\nkind: Pod\nmetadata: {generateName: a-}",

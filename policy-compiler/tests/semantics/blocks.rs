@@ -86,6 +86,6 @@ fn rule_097_a_block_with_a_selector_is_refused() {
         let text = ingress_policy("a/p", &format!("- from: [{{ipBlock: {{cidr: 10.0.0.0/8}}, {selector}: {{}}}}]"));
         let manifest = read(&text);
         assert_eq!(manifest.errors().count(), 1, "{:?}", manifest.problems);
-        assert_eq!(manifest.problems[0].path.as_deref(), Some("spec.ingress[0].from[0].ipBlock"));
+        assert_eq!(manifest.problems[0].path.as_deref(), Some("spec.ingress[0].from[0]"));
     }
 }

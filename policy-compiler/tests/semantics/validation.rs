@@ -163,7 +163,7 @@ fn rules_161_and_162_a_peer_is_selectors_or_a_block() {
     refused(&from("{podSelector: ~, ipBlock: ~}"), "ingress[0].from[0]");
     let block = "ipBlock: {cidr: 10.0.0.0/8}";
     for selectors in ["podSelector: {}", "namespaceSelector: {}", "podSelector: {}, namespaceSelector: {}"] {
-        refused(&from(&format!("{{{block}, {selectors}}}")), "ingress[0].from[0].ipBlock");
+        refused(&from(&format!("{{{block}, {selectors}}}")), "ingress[0].from[0]");
     }
 }
 

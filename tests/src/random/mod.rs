@@ -4,6 +4,7 @@
 //! claimed twice. Whatever a NetworkPolicy can say is in play. Debug output is manifests that `podwall` reads.
 
 mod blocks;
+mod breaks;
 mod history;
 mod labels;
 mod pods;
@@ -12,6 +13,7 @@ mod runner;
 mod services;
 
 pub use blocks::block;
+pub use breaks::{PolicyDocument, every_break, policy_document};
 pub use history::{Event, History, history};
 pub use labels::{labels, pods as selector};
 pub use runner::{Cases, run, sample};
@@ -32,7 +34,7 @@ use proptest::sample::subsequence;
 use serde_json::Value;
 
 /// Names that run into each other where they are joined carelessly: `a` and `b-x` as `a-b` and `x`.
-const NAMESPACES: [&str; 3] = ["a", "a-b", "b"];
+pub const NAMESPACES: [&str; 3] = ["a", "a-b", "b"];
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
 /// How large clusters are. Of two objects with one name only the later is there.

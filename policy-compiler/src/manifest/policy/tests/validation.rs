@@ -237,6 +237,8 @@ fn rule_158_end_port_without_port() {
 #[test]
 fn rule_159_end_port_with_a_name() {
     assert_eq!(port_complaints("{port: http, endPort: 80}"), ["23: .endPort: must not be there with a named port"]);
+    let found = port_complaints("{port: '80', endPort: 90}");
+    assert_eq!(found[1..], ["23: .endPort: must not be there with a named port"], "whatever the name");
 }
 
 #[test]
@@ -247,6 +249,13 @@ fn rule_160_end_port_below_port_or_out_of_bounds() {
     assert_eq!(
         port_complaints("{port: 80, endPort: '90'}"),
         ["21: .endPort: must be a whole number, is the text \"90\"; unquote it: 90"]
+    );
+    assert_eq!(
+        port_complaints("{port: 70000, endPort: 90}"),
+        [
+            "8: .port: must be between 1 and 65535, is 70000",
+            "24: .endPort: must be at least port, which is 70000, is 90"
+        ]
     );
 }
 
@@ -269,10 +278,8 @@ fn rule_161_a_peer_must_say_something() {
 #[test]
 fn rule_162_an_ip_block_stands_alone() {
     for other in ["podSelector", "namespaceSelector"] {
-        let problem = format!(
-            "{}: .ipBlock: must not stand beside podSelector or namespaceSelector; make it an entry of its own",
-            other.len() + 17
-        );
+        let problem =
+            "1: : must not have an ipBlock beside podSelector or namespaceSelector; make it an entry of its own";
         assert_eq!(peer_complaints(&format!("{{{other}: {{}}, ipBlock: {{cidr: 10.0.0.0/8}}}}")), [problem]);
     }
 }
@@ -319,6 +326,13 @@ fn rule_165_excepts_lie_inside_and_are_smaller() {
         let problem = format!("39: .ipBlock.except[0]: must lie in the cidr 10.0.0.0/8 and be smaller, is {except}");
         assert_eq!(peer_complaints(&format!("{{ipBlock: {{cidr: 10.0.0.0/8, except: ['{except}']}}}}")), [problem]);
     }
+    // Prefixes are compared as they are written.
+    let found = peer_complaints("{ipBlock: {cidr: '::ffff:10.0.0.0/104', except: [10.1.0.0/16]}}");
+    assert_eq!(found[1..], ["50: .ipBlock.except[0]: must be IPv4-mapped as the cidr is; better write both as IPv4"]);
+    for (cidr, except) in [("10.0.0.0/8", "::ffff:10.0.0.0/104"), ("::ffff:10.0.0.0/104", "::ffff:10.1.0.0/112")] {
+        let found = peer_complaints(&format!("{{ipBlock: {{cidr: '{cidr}', except: ['{except}']}}}}"));
+        assert!(found.iter().all(|complaint| complaint.contains("is an IPv4-mapped IPv6 block")), "{found:?}");
+    }
 }
 
 #[test]
@@ -328,6 +342,7 @@ fn rule_166_policy_types() {
         ("[Ingress, ~]", "5:26: policyTypes[1]: must not be null"),
         ("Ingress", "5:16: policyTypes: must be a list, is the text \"Ingress\""),
         ("[Ingress, Egress, Egress]", "5:16: policyTypes: must have at most 2 entries, has 3"),
+        ("[ingress, Ingress, Egress]", "5:16: policyTypes: must have at most 2 entries, has 3"),
     ] {
         assert_eq!(complaints(&format!("policyTypes: {types}")), [problem]);
     }

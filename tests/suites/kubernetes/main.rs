@@ -1,0 +1,5 @@
+//! Against a real API server: it, the nodes and the pods that the suites stand on.
+
+mod api_server;
+mod nodes;
+mod validation;
