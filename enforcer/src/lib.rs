@@ -8,5 +8,6 @@
 pub mod engine;
 pub mod kernel;
 mod netlink;
+pub mod observe;
 pub mod preflight;
 pub mod source;

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use enforcer::source::{Directory, DirectoryError, Snapshot, Source};
+use enforcer::source::{Directory, DirectoryError, Snapshot};
 use policy_compiler::cidr::CidrRules;
 use policy_compiler::model::{Object, ObjectId};
 use tempfile::TempDir;
@@ -49,11 +49,11 @@ impl Fixture {
     }
 
     async fn next(&mut self) -> Snapshot {
-        timeout(SOON, self.source.next()).await.expect("something has changed").unwrap()
+        timeout(SOON, self.source.snapshot()).await.expect("something has changed").unwrap()
     }
 
     async fn nothing(&mut self) {
-        let next = timeout(NEVER, self.source.next()).await;
+        let next = timeout(NEVER, self.source.snapshot()).await;
         assert!(next.is_err(), "nothing has changed, but: {next:?}");
     }
 }
@@ -228,18 +228,18 @@ async fn a_directory_must_be_there_at_the_start_and_is_missed_later() {
     fs::create_dir(&root).unwrap();
     fs::write(root.join("a.yaml"), policy("a", "1")).unwrap();
     let mut source = Directory::open(&root, CidrRules::Legacy).unwrap();
-    let before = source.next().await.unwrap();
+    let before = source.snapshot().await.unwrap();
     fs::rename(&root, parent.path().join("aside")).unwrap();
-    let lost = timeout(SOON, source.next()).await.unwrap().unwrap();
+    let lost = timeout(SOON, source.snapshot()).await.unwrap().unwrap();
     assert_eq!(lost.objects, before.objects);
     assert!(lost.problems[0].to_string().contains("cannot be read"), "{:?}", lost.problems);
 
     fs::create_dir(&root).unwrap();
     fs::write(root.join("b.yaml"), policy("b", "1")).unwrap();
-    let found = timeout(SOON, source.next()).await.unwrap().unwrap();
+    let found = timeout(SOON, source.snapshot()).await.unwrap().unwrap();
     assert_eq!(names(&found), "b");
     fs::write(root.join("c.yaml"), policy("c", "1")).unwrap();
-    assert_eq!(names(&timeout(SOON, source.next()).await.unwrap().unwrap()), "b c");
+    assert_eq!(names(&timeout(SOON, source.snapshot()).await.unwrap().unwrap()), "b c");
 }
 
 #[tokio::test]

@@ -7,12 +7,12 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use enforcer::engine::{self, EngineError, Options};
-use enforcer::kernel::Kernel;
-use enforcer::source::Directory;
+use enforcer::engine::{self, EngineError};
+use enforcer::source::{Event, News, Source};
 use policy_compiler::cidr::CidrRules;
-use policy_compiler::plan::Settings;
-use support::{TABLE, in_namespace, nft, released, try_nft};
+use policy_compiler::manifest::{self, Content};
+use policy_compiler::model::{Object, PolicyPort, PortMatch, Protocol};
+use support::{TABLE, agent, in_namespace, nft, released, try_nft};
 use tokio::task::JoinHandle;
 
 const NODE: &str = "node-a";
@@ -45,9 +45,7 @@ fn stamp() -> String {
 }
 
 fn start(directory: &Path) -> JoinHandle<Result<(), EngineError>> {
-    let source = Directory::open(directory, CidrRules::Legacy).unwrap();
-    let options = Options { node: NODE.into(), settings: Settings::default() };
-    tokio::task::spawn_local(engine::run(source, Kernel::open(TABLE).unwrap(), options))
+    tokio::task::spawn_local(engine::run(agent(directory, NODE)))
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -173,5 +171,78 @@ fn a_second_agent_waits_for_the_first() {
         until("the second one takes over", || ruleset().contains("10.244.1.22")).await;
         assert!(!ruleset().contains("10.244.1.11"));
         stop(second).await;
+    });
+}
+
+/// A source that says what a test tells it to.
+struct Told(tokio::sync::mpsc::UnboundedReceiver<News>);
+
+impl Source for Told {
+    type Error = std::io::Error;
+
+    async fn next(&mut self) -> Result<News, std::io::Error> {
+        match self.0.recv().await {
+            Some(news) => Ok(news),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The objects of a text.
+fn read(text: &str) -> Vec<Object> {
+    let manifest = manifest::read(&"test".into(), text, CidrRules::Legacy);
+    assert!(manifest.problems.is_empty(), "{:?}", manifest.problems);
+    let objects = |document: manifest::Document| match document.content {
+        Content::Objects(objects) => objects,
+        _ => Vec::new(),
+    };
+    manifest.documents.into_iter().flat_map(objects).collect()
+}
+
+fn news(objects: impl IntoIterator<Item = Object>) -> News {
+    let events = objects.into_iter().map(|object| Event::apply(object, Instant::now())).collect();
+    News { events, problems: None }
+}
+
+/// A policy that nobody can write, and that the kernel does not take: its ports end before they begin.
+fn refused(name: &str, app: &str) -> Object {
+    let Some(Object::Policy(mut policy)) = read(&policy(name, app, 80)).pop() else { panic!("no policy") };
+    let backwards = |first, last| PolicyPort { protocol: Protocol::Tcp, ports: PortMatch::Range(first, last) };
+    policy.ingress.as_mut().unwrap()[0].ports = Some(vec![backwards(90, 80), backwards(85, 70)]);
+    Object::Policy(policy)
+}
+
+#[test]
+fn a_policy_that_the_kernel_refuses_is_closed_and_the_others_are_in_force() {
+    in_agent_namespace(async |_| {
+        let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+        let agent = support::agent_of(Told(told), NODE);
+        let observer = agent.observer.clone();
+        let agent = tokio::task::spawn_local(engine::run(agent));
+        let pods = ["web", "db", "api"].iter().zip(11..).map(|(name, n)| pod(name, &format!("10.244.1.{n}")));
+        tell.send(news(pods.flat_map(|pod| read(&pod)).chain(read(&policy("db-in", "db", 5432))))).unwrap();
+        until("the policy is in force", || ruleset().contains("tcp dport 5432")).await;
+
+        let closed = || -> Vec<String> {
+            let status = observer.status();
+            status.problems.into_iter().filter(|problem| problem.closed).filter_map(|problem| problem.policy).collect()
+        };
+        tell.send(news([refused("web-in", "web")].into_iter().chain(read(&policy("api-in", "api", 8080))))).unwrap();
+        until("the others are in force", || ruleset().contains("tcp dport 8080")).await;
+        assert!(ruleset().contains("tcp dport 5432"));
+        assert!(ruleset().contains("chain pod_ingress/shop/web"), "its pod is isolated:\n{}", ruleset());
+        assert_eq!(closed(), ["shop/web-in"]);
+        let committed = observer.conditions().into_iter().find(|condition| condition.name == "committed").unwrap();
+        assert!(committed.holds, "{committed:?}");
+
+        // Told again, it is refused no second time; mended, it is in force.
+        let before = observer.status().commits;
+        tell.send(news([refused("web-in", "web")])).unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!((observer.status().commits, closed()), (before, vec!["shop/web-in".to_owned()]));
+        tell.send(news(read(&policy("web-in", "web", 443)))).unwrap();
+        until("it has been mended", || ruleset().contains("tcp dport 443")).await;
+        assert_eq!(closed(), [""; 0]);
+        stop(agent).await;
     });
 }

@@ -4,9 +4,9 @@
 
 mod support;
 
-use enforcer::kernel::{Kernel, KernelError, NetlinkError, Repair};
+use enforcer::kernel::{Kernel, KernelError, Repair};
 use policy_compiler::cidr::Family::V4;
-use policy_compiler::delta::{ChainChange, Delta, SetChange};
+use policy_compiler::delta::{ChainChange, Delta};
 use policy_compiler::ruleset::{Chain, Element, Key, LookupKey, SetShape, Statement, Table, Verdict};
 use support::{
     EVERYTHING, MASK, TABLE, everything, goto, in_namespace, jump, listing, load, lookup, nft, released, rule, set,
@@ -213,91 +213,6 @@ fn cleanup_removes_one_table_and_says_whether_there_was_one() {
         assert!(!Kernel::cleanup(TABLE).unwrap());
         assert_eq!(nft("list tables"), "table inet other\ntable ip podwall\n");
         assert!(Kernel::open(TABLE).unwrap().read().unwrap().is_none());
-    });
-}
-
-fn edit(set: &str, remove: Vec<Element>, add: Vec<Element>) -> Delta {
-    Delta { sets: [(set.into(), SetChange::Edit { remove, add })].into(), ..Delta::default() }
-}
-
-#[test]
-fn refusals_name_the_operation_and_the_element_and_leave_nothing() {
-    let address = |last| Element::new(Key::Address(v4(last)));
-    let rewrite = |chain: &str, statement| Delta {
-        chains: [(chain.into(), ChainChange::Rewrite(vec![rule([statement])]))].into(),
-        ..Delta::default()
-    };
-    let cases = [
-        (
-            edit("addresses_4", vec![], vec![address(7), address(1)]),
-            "add elements to set addresses_4, at 10.244.1.1: File exists",
-        ),
-        (
-            edit("addresses_4", vec![address(1), address(77)], vec![]),
-            "delete elements of set addresses_4, at 10.244.1.77: No such file",
-        ),
-        (edit("self_4", vec![Element::new(Key::Pair(v4(9)))], vec![]), "at 10.244.1.9 . 10.244.1.9: No such file"),
-        (
-            edit("named_4", vec![Element::new(Key::Port(v4(9), policy_compiler::model::Protocol::Udp, 53))], vec![]),
-            "at 10.244.1.9 . udp . 53: No such file",
-        ),
-        (
-            edit("ranges_4", vec![], vec![Element::new(support::range("10.1.0.0", "10.1.255.255"))]),
-            "add elements to set ranges_4, at ",
-        ),
-        (
-            edit("map_4", vec![], vec![Element::verdict(v4(9), goto("nowhere"))]),
-            "add elements to set map_4, at 10.244.1.9: No such file",
-        ),
-        (edit("nowhere", vec![], vec![address(1)]), "add elements to set nowhere: No such file"),
-        (
-            rewrite("side", verdict(jump("nowhere"))),
-            "add a rule to chain side, at instruction 1 (jump or goto nowhere): No such file",
-        ),
-        (
-            rewrite("side", lookup(LookupKey::Source(V4), "nowhere")),
-            "add a rule to chain side, at instruction 4 (lookup in set nowhere): No such file",
-        ),
-        (rewrite("side", verdict(jump("side"))), "add a rule to chain side"),
-        (rewrite("nowhere", Statement::Counter), "flush chain nowhere: No such file"),
-        (
-            Delta { chains: [("side".into(), ChainChange::Create(Chain::default()))].into(), ..Delta::default() },
-            "create chain side: File exists",
-        ),
-        (
-            Delta {
-                sets: [("map_4".into(), SetChange::Create(everything().sets["map_4"].clone()))].into(),
-                ..Delta::default()
-            },
-            "create set map_4: File exists",
-        ),
-        (
-            Delta {
-                chains: [("x".repeat(256).into(), ChainChange::Create(Chain::default()))].into(),
-                ..Delta::default()
-            },
-            "Numerical result out of range",
-        ),
-    ];
-    in_namespace(|| {
-        let mut kernel = created(&everything());
-        let before = listing();
-        for (delta, words) in cases {
-            let error = kernel.commit(&delta).unwrap_err();
-            assert!(matches!(error, KernelError::Netlink(NetlinkError::Refused(_))), "{error:?}");
-            assert!(error.to_string().contains(words), "{error} does not say {words}");
-            assert_eq!(listing(), before, "{words}");
-        }
-        // What is in use cannot be garbage; everything else of that change is in force.
-        let mut delta = edit("addresses_4", vec![], vec![address(7)]);
-        delta.chains.insert("other".into(), ChainChange::Delete);
-        let error = kernel.commit(&delta).unwrap_err();
-        assert!(
-            matches!(error, KernelError::Garbage(_)) && error.to_string().contains("delete chain other"),
-            "{error}"
-        );
-        assert!(nft("list set inet podwall addresses_4").contains("10.244.1.7"));
-        assert!(nft("list chain inet podwall other").contains("drop"), "its rules were not flushed");
     });
 }
 

@@ -5,14 +5,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use enforcer::engine::{self, Options};
-use enforcer::kernel::Kernel;
-use enforcer::source::Directory;
+use enforcer::engine;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use policy_compiler::cidr::CidrRules;
-use policy_compiler::plan::Settings;
-use support::{TABLE, in_namespace, nft};
+use support::{TABLE, agent, in_namespace, nft};
 
 #[test]
 fn the_rules_stay_when_the_agent_is_told_to_stop() {
@@ -20,9 +16,7 @@ fn the_rules_stay_when_the_agent_is_told_to_stop() {
         let directory = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let source = Directory::open(directory.path(), CidrRules::Legacy).unwrap();
-            let options = Options { node: "node-a".into(), settings: Settings::default() };
-            let agent = engine::run(source, Kernel::open(TABLE).unwrap(), options);
+            let agent = engine::run(agent(directory.path(), "node-a"));
             let stopping = async {
                 while !nft("list tables").contains(TABLE) {
                     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -197,7 +197,7 @@ fn unmapped(network: IpNetwork) -> IpNetwork {
 }
 
 /// An address, and whether it was written with leading zeros in a decimal part.
-pub(crate) fn parse_address(text: &str) -> Option<(IpAddr, bool)> {
+pub fn parse_address(text: &str) -> Option<(IpAddr, bool)> {
     if !text.contains(':') {
         let (address, zeros) = parse_ipv4(text)?;
         return Some((address.into(), zeros));

@@ -17,18 +17,21 @@ use std::sync::OnceLock;
 use lab::Namespace;
 use serde_json::Value;
 
-/// The `podwall` binary, built from what is in the tree now.
+/// The `podwall` binary, built from what is in the tree now: optimised where `PODWALL_RELEASE` is set, for measurements.
 pub fn podwall() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        let release = std::env::var_os("PODWALL_RELEASE").is_some();
         let built = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--package", "podwall", "--manifest-path"])
             .arg(root().join("Cargo.toml"))
+            .args(release.then_some("--release"))
             .status()
             .expect("cargo starts");
         assert!(built.success(), "podwall does not build");
         let test = std::env::current_exe().expect("a test has a path");
-        let binary = test.parent().and_then(Path::parent).expect("tests lie in target/PROFILE/deps").join("podwall");
+        let target = test.ancestors().nth(3).expect("tests lie in target/PROFILE/deps");
+        let binary = target.join(if release { "release" } else { "debug" }).join("podwall");
         assert!(binary.exists(), "{} is missing", binary.display());
         binary
     })
@@ -191,23 +194,61 @@ fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
 /// Panics with the lines that differ, and not with two whole listings.
 #[track_caller]
 pub fn assert_same_lines(left: &str, right: &str, what: &str) {
+    assert!(left == right, "{what}: {}", differing_lines(left, right));
+}
+
+/// The lines that only one of two texts has.
+pub fn differing_lines(left: &str, right: &str) -> String {
     let only = |text: &str, other: &str| -> String {
         let other: std::collections::HashSet<&str> = other.lines().collect();
         text.lines().filter(|line| !other.contains(line)).map(|line| line.to_owned() + "\n").collect()
     };
-    let (only_left, only_right) = (only(left, right), only(right, left));
-    assert!(left == right, "{what}: only left:\n{only_left}only right:\n{only_right}");
+    format!("only left:\n{}only right:\n{}", only(left, right), only(right, left))
+}
+
+/// All tables as nft lists them in JSON, an object a line: without handles, counts and what tells who made them, and in
+/// the order of names where order means nothing, which is everywhere but in chains.
+#[track_caller]
+pub fn json_ruleset(namespace: &Namespace) -> String {
+    const ATTEMPTS: usize = 5;
+    for _ in 0..ATTEMPTS {
+        let mut objects = json_objects(namespace, &["list", "ruleset"]);
+        // Listed while the kernel resizes it, as it does for a moment after elements came, a set has some of them twice.
+        if objects.iter().all(has_no_element_twice) {
+            objects.sort_by_key(place);
+            return objects.iter().map(|object| format!("{object}\n")).collect();
+        }
+    }
+    panic!("nft lists elements twice, {ATTEMPTS} times");
+}
+
+/// Kind, table, and the name of the object, or of the chain that a rule is in.
+fn place(object: &Value) -> (String, String, String) {
+    let (kind, fields) = object.as_object().and_then(|object| object.iter().next()).expect("an object of one kind");
+    let text = |field: &str| fields[field].as_str().unwrap_or_default().to_owned();
+    (kind.clone(), text("table"), if kind == "rule" { text("chain") } else { text("name") })
+}
+
+fn has_no_element_twice(object: &Value) -> bool {
+    let elements = ["set", "map"].into_iter().find_map(|kind| object[kind]["elem"].as_array());
+    let elements: Vec<_> = elements.into_iter().flatten().map(Value::to_string).collect();
+    elements.iter().collect::<BTreeSet<_>>().len() == elements.len()
 }
 
 /// The table as nft lists it in JSON: without handles, counts and what tells who made it.
 #[track_caller]
 pub fn json_listing(namespace: &Namespace) -> Value {
-    let text = nft(namespace, &["--json", "list", "table", "inet", "podwall"], "");
+    json_objects(namespace, &["list", "table", "inet", "podwall"]).into()
+}
+
+#[track_caller]
+fn json_objects(namespace: &Namespace, arguments: &[&str]) -> Vec<Value> {
+    let text = nft(namespace, &[&["--json"], arguments].concat(), "");
     let mut value: Value = serde_json::from_str(&text).expect("nft prints JSON");
-    let objects = value["nftables"].as_array_mut().expect("a list of objects");
+    let mut objects = std::mem::take(value["nftables"].as_array_mut().expect("a list of objects"));
     objects.retain(|object| object.get("metainfo").is_none());
     objects.iter_mut().for_each(without_state);
-    value
+    objects
 }
 
 fn without_state(value: &mut Value) {

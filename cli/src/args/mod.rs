@@ -1,17 +1,21 @@
 //! Every verb and flag.
 
 mod diff;
+mod enforce;
 mod explain;
 mod lab;
 mod lint;
 mod matrix;
+mod node;
 mod test;
 
 pub(crate) use diff::{Diff, DiffFormat};
+pub(crate) use enforce::{Enforce, LogFormat};
 pub(crate) use explain::Explain;
 pub(crate) use lab::{DEFAULT_NAME, Down, Lab, LabVerb, List, Prove, Shell};
 pub(crate) use lint::{Lint, LintFormat};
 pub(crate) use matrix::{Matrix, MatrixFormat};
+pub(crate) use node::{Cleanup, Doctor, Observation, Status, Sysctls};
 pub(crate) use test::{Test, TestFormat};
 
 use std::path::PathBuf;
@@ -46,6 +50,10 @@ pub(crate) enum Verb {
     Test(Test),
     /// Keep this node's rules what a directory of manifests says
     Enforce(Enforce),
+    /// Show what the agent of this node enforces now
+    Status(Status),
+    /// Look at what this node needs, and say what to do where something is missing
+    Doctor(Doctor),
     /// Remove the table from this node, and nothing else
     Cleanup(Cleanup),
     /// Build the cluster out of network namespaces, enforce, and see whether real packets agree
@@ -156,42 +164,6 @@ pub(crate) struct Compile {
 pub(crate) enum RulesFormat {
     Nft,
     Json,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct Enforce {
-    /// The directory of manifests: pods with their addresses, namespaces, policies. Watched
-    #[arg(long, value_name = "DIR")]
-    pub(crate) manifests: PathBuf,
-    /// The name of this node, as pods have it in spec.nodeName
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    pub(crate) node: String,
-    /// How log lines are written
-    #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
-    pub(crate) log_format: LogFormat,
-    /// Refuse CIDRs with host bits or leading zeros and IPv4-mapped ones, as strict API servers do
-    #[arg(long)]
-    pub(crate) strict_cidrs: bool,
-    /// End when the parent, the process with this number, ends: for labs, which must leave nothing behind
-    #[arg(long, value_name = "PID", hide = true)]
-    pub(crate) end_with_parent: Option<u32>,
-    #[command(flatten)]
-    pub(crate) data_plane: DataPlane,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Compact on a terminal, JSON elsewhere
-    Auto,
-    Compact,
-    Json,
-}
-
-#[derive(Debug, Group)]
-pub(crate) struct Cleanup {
-    /// The table's name
-    #[arg(long, value_name = "NAME", default_value = "podwall", value_parser = table_name)]
-    pub(crate) table: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,7 @@
 //! What people see: colours on a terminal, none in a pipe.
 
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod expectation;
 pub(crate) mod explain;
 pub(crate) mod kept;
@@ -9,6 +10,8 @@ pub(crate) mod matrix;
 pub(crate) mod proof;
 pub(crate) mod sarif;
 pub(crate) mod stats;
+pub(crate) mod status;
+mod table;
 
 use std::error::Error;
 use std::io::{self, Write};

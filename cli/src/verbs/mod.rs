@@ -3,11 +3,13 @@
 mod cleanup;
 mod compile;
 mod diff;
+mod doctor;
 mod enforce;
 mod explain;
 mod lab;
 mod lint;
 mod matrix;
+mod status;
 mod test;
 
 use std::error::Error;
@@ -30,7 +32,14 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode, Box<dyn Error>> {
         Verb::Lint(args) => lint::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Enforce(args) => enforce::run(&args),
+        Verb::Status(args) => status::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Lab(args) => lab::run(&args),
     }
+}
+
+/// What runs for the moment of one question.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -1,5 +1,6 @@
 //! Why the kernel does not hold what it should.
 
+use nix::errno::Errno;
 use policy_compiler::ruleset::Name;
 
 use crate::netlink::NetlinkError;
@@ -19,16 +20,35 @@ pub enum KernelError {
     /// Everything is in force, but something that is no longer used could not be deleted.
     #[error("cannot delete what is no longer used: {0}")]
     Garbage(#[source] Box<KernelError>),
+    /// The thread that was to talk to the kernel ended.
+    #[error("cannot read the table: {0}")]
+    Interrupted(String),
     /// The kernel refused, or could not be talked to.
     #[error(transparent)]
-    Netlink(#[from] NetlinkError),
+    Netlink(NetlinkError),
+}
+
+impl From<NetlinkError> for KernelError {
+    /// Refused transactions say more about why than that it was not permitted.
+    fn from(error: NetlinkError) -> Self {
+        match error {
+            NetlinkError::Socket { .. } if error.errno() == Some(Errno::EPERM as i32) => Self::NotPermitted,
+            _ => Self::Netlink(error),
+        }
+    }
 }
 
 impl KernelError {
+    /// Whether the kernel refused a transaction, which changed nothing.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Netlink(NetlinkError::Refused(_)))
+    }
+
     /// The errno behind it, where there is one.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Owned { .. } | Self::NotPermitted => Some(nix::errno::Errno::EPERM as i32),
+            Self::Interrupted(_) => None,
+            Self::Owned { .. } | Self::NotPermitted => Some(Errno::EPERM as i32),
             Self::Garbage(error) => error.errno(),
             Self::Netlink(error) => error.errno(),
         }

@@ -13,6 +13,9 @@ use super::comparison::ComparableRule;
 pub struct Observed {
     pub(super) chains: BTreeMap<Name, ObservedChain>,
     pub(super) sets: BTreeMap<Name, ObservedSet>,
+    /// Somebody has switched it off.
+    pub(super) dormant: bool,
+    pub(super) settled: bool,
 }
 
 /// A chain as the kernel holds it.
@@ -47,6 +50,8 @@ pub struct Repair {
     /// What differs, if nothing is declared otherwise than it should be.
     pub(super) delta: Delta,
     pub(super) rebuild: Option<Rebuild>,
+    /// Whether the table is to be switched on again, which every transaction does.
+    pub(super) wake: bool,
 }
 
 /// What has to go first, in the same transaction, because it is declared otherwise than it should be, which cannot be
@@ -62,12 +67,12 @@ pub(super) struct Rebuild {
 impl Repair {
     /// What makes a table from nothing.
     pub fn create(table: &Table) -> Self {
-        Self { delta: Delta::between(&Table::new(table.name.clone()), table), rebuild: None }
+        Self { delta: Delta::between(&Table::new(table.name.clone()), table), ..Self::default() }
     }
 
     /// Whether the table is what it should be.
     pub fn is_empty(&self) -> bool {
-        self.delta.is_empty() && self.rebuild.is_none()
+        self.delta.is_empty() && self.rebuild.is_none() && !self.wake
     }
 
     /// What differs.
@@ -77,6 +82,12 @@ impl Repair {
 }
 
 impl Observed {
+    /// Whether no transaction came between the first and the last part of the reading, anybody's and of any table. If
+    /// one did, and it was one of this table, the parts may not belong together.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// The number that a rule `ct mark and MASK == NUMBER` of the table compares with: the generation that the table
     /// was left in.
     pub fn stamp(&self, mask: u32) -> Option<u32> {
@@ -108,7 +119,7 @@ impl Observed {
         delta.chains.extend(unknown.map(|name| (name.clone(), ChainChange::Delete)));
         let unknown = self.sets.keys().filter(|name| !wanted.sets.contains_key(*name));
         delta.sets.extend(unknown.map(|name| (name.clone(), SetChange::Delete)));
-        Repair { delta, rebuild }
+        Repair { delta, rebuild, wake: self.dormant }
     }
 
     fn rebuild(&self, wanted: &Table) -> Option<Rebuild> {

@@ -107,6 +107,10 @@ impl<'a> Attribute<'a> {
     pub(crate) fn as_be32(&self) -> Option<u32> {
         Some(u32::from_be_bytes(self.value.try_into().ok()?))
     }
+
+    pub(crate) fn as_be64(&self) -> Option<u64> {
+        Some(u64::from_be_bytes(self.value.try_into().ok()?))
+    }
 }
 
 /// Walks a list of attributes; stops at the first malformed one, as the kernel's own walk does.

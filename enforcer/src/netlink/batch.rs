@@ -18,6 +18,8 @@ const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_APPEND: u16 = 0x800;
 
+/// In questions: whatever the family.
+pub(crate) const FAMILY_ANY: u8 = 0;
 pub(crate) const FAMILY_INET: u8 = 1;
 pub(crate) const SUBSYSTEM: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 16;
@@ -27,6 +29,13 @@ const BATCH_END: u16 = 17;
 pub(crate) const HEADERS: usize = 20;
 /// Elements per message are bounded by the 16-bit length of the attribute that lists them.
 const ELEMENT_BYTES: usize = 60_000;
+
+/// Flags of a table. This socket owns it: nobody else can change it, and a flush of the whole ruleset passes it by.
+pub(crate) const TABLE_OWNER: u32 = 2;
+/// It stays when the socket closes, and the next owner adopts it.
+pub(crate) const TABLE_PERSIST: u32 = 4;
+/// Its base chains are not hooked: nothing in it has any effect.
+pub(crate) const TABLE_DORMANT: u32 = 1;
 
 /// The hook `forward` of the inet family, priority `filter`, policy accept.
 pub(crate) mod base_chain {
@@ -53,7 +62,12 @@ pub(crate) mod message {
     pub(crate) const NEW_ELEMENT: u16 = 12;
     pub(crate) const GET_ELEMENT: u16 = 13;
     pub(crate) const DELETE_ELEMENT: u16 = 14;
+    pub(crate) const NEW_GENERATION: u16 = 15;
     pub(crate) const GET_GENERATION: u16 = 16;
+    pub(crate) const NEW_OBJECT: u16 = 18;
+    pub(crate) const DELETE_OBJECT: u16 = 20;
+    pub(crate) const NEW_FLOWTABLE: u16 = 22;
+    pub(crate) const DELETE_FLOWTABLE: u16 = 24;
 }
 
 /// A transaction under construction.
@@ -65,6 +79,13 @@ pub(crate) struct Batch<'t> {
     starts: Vec<usize>,
     next_set_id: u32,
     overflow: Option<u32>,
+}
+
+/// A place in a transaction under construction.
+pub(crate) struct Mark {
+    bytes: usize,
+    messages: usize,
+    next_set_id: u32,
 }
 
 impl<'t> Batch<'t> {
@@ -80,12 +101,25 @@ impl<'t> Batch<'t> {
         self.bytes.len()
     }
 
+    /// Where it is now, to come back to with [`Batch::rewind`].
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), messages: self.starts.len(), next_set_id: self.next_set_id }
+    }
+
+    /// Takes back what was written since.
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.starts.truncate(mark.messages);
+        self.next_set_id = mark.next_set_id;
+        self.overflow = self.overflow.filter(|index| (*index as usize) < mark.messages);
+    }
+
     /// The sequence number behind its END, were it finished now.
     pub(crate) fn sequence_behind(&self) -> u32 {
         self.first_sequence.wrapping_add(self.starts.len() as u32 + 1)
     }
 
-    /// The table, if it is not there. Flags: 2 this socket owns it, 4 it stays when the socket closes (Linux 6.9).
+    /// The table, if it is not there; it wakes up if it is dormant.
     pub(crate) fn add_table(&mut self, flags: u32) {
         let table = self.table;
         self.message(message::NEW_TABLE, NLM_F_CREATE, |w| {
@@ -186,14 +220,26 @@ impl<'t> Batch<'t> {
         });
     }
 
-    /// Closes the transaction. Only its last operation is to be acknowledged: refusals are reported without being
-    /// asked for, and an answer per operation would overflow the receive buffer.
+    /// Closes the transaction.
     pub(crate) fn finish(mut self) -> Result<Finished, NetlinkError> {
-        let last = self.starts.len() - 1;
+        let operations = self.starts.len();
+        self.append(BATCH_END, 0, 0, SUBSYSTEM >> 8, |_| ());
+        self.acknowledge(operations - 1)
+    }
+
+    /// Leaves the transaction without its END: the kernel tries every operation, judges what would come of them, and
+    /// takes them all back. Without an END it never brings anything into force.
+    pub(crate) fn rehearsal(self) -> Result<Finished, NetlinkError> {
+        let operations = self.starts.len();
+        self.acknowledge(operations - 1)
+    }
+
+    /// Only the last operation is to be acknowledged: refusals are reported without being asked for, and an answer per
+    /// operation would overflow the receive buffer.
+    fn acknowledge(mut self, last: usize) -> Result<Finished, NetlinkError> {
         let flags = self.starts[last] + 6;
         let acknowledged = u16::from_ne_bytes([self.bytes[flags], self.bytes[flags + 1]]) | NLM_F_ACK;
         self.bytes[flags..flags + 2].copy_from_slice(&acknowledged.to_ne_bytes());
-        self.append(BATCH_END, 0, 0, SUBSYSTEM >> 8, |_| ());
         let overflow = self.overflow;
         let finished =
             Finished { bytes: self.bytes, first_sequence: self.first_sequence, starts: self.starts, last: last as u32 };
@@ -297,7 +343,7 @@ impl Finished {
 
     /// The operations, BEGIN and END not counted.
     pub(crate) fn operations(&self) -> usize {
-        self.starts.len() - 2
+        self.last as usize
     }
 
     /// The sequence number of a message behind it.
@@ -318,13 +364,28 @@ impl Finished {
     /// Says in words what an operation was, and which part of it lies at a byte offset, read back from its own bytes:
     /// success costs no bookkeeping.
     pub(crate) fn describe(&self, operation: u32, offset: Option<u32>) -> (String, Option<String>) {
-        let index = operation as usize;
-        let Some(start) = self.starts.get(index).copied() else { return ("an unknown operation".into(), None) };
+        let Some((kind, attributes)) = self.message(operation as usize) else {
+            return ("an unknown operation".into(), None);
+        };
+        let offset = offset.and_then(|offset| (offset as usize).checked_sub(HEADERS));
+        let part = offset.and_then(|offset| describe::part(kind, attributes, offset));
+        // An anonymous set comes in front of the rule that it is for, and has no name yet.
+        if describe::is_about_anonymous_set(kind, attributes) {
+            let mut later = (operation as usize + 1..self.starts.len()).filter_map(|index| self.message(index));
+            if let Some((kind, attributes)) = later.find(|(kind, _)| *kind == SUBSYSTEM | message::NEW_RULE) {
+                // Keys that are no ports would read as addresses.
+                let port = part.filter(|part| part.starts_with("port ")).map(|port| port + " of ");
+                return (describe::operation(kind, attributes), Some(port.unwrap_or_default() + "its anonymous set"));
+            }
+        }
+        (describe::operation(kind, attributes), part)
+    }
+
+    /// The kind and the attributes of a message.
+    fn message(&self, index: usize) -> Option<(u16, &[u8])> {
+        let start = *self.starts.get(index)?;
         let end = self.starts.get(index + 1).copied().unwrap_or(self.bytes.len());
         let message = &self.bytes[start..end];
-        let kind = u16::from_ne_bytes([message[4], message[5]]);
-        let attributes = &message[HEADERS..];
-        let offset = offset.and_then(|offset| (offset as usize).checked_sub(HEADERS));
-        (describe::operation(kind, attributes), offset.and_then(|offset| describe::part(kind, attributes, offset)))
+        Some((u16::from_ne_bytes([message[4], message[5]]), &message[HEADERS..]))
     }
 }

@@ -3,6 +3,7 @@
 use super::attribute::{self, Attribute};
 use super::batch::{SUBSYSTEM, message};
 use super::element::KeyText;
+use super::expression::{INLINE_MAP, INLINE_SET};
 
 /// An operation in words.
 pub(crate) fn operation(kind: u16, attributes: &[u8]) -> String {
@@ -27,6 +28,13 @@ pub(crate) fn operation(kind: u16, attributes: &[u8]) -> String {
         message::DELETE_ELEMENT => format!("delete elements of set {}", text(2)),
         other => format!("message {other}"),
     }
+}
+
+/// Whether it makes or fills a set that the kernel is to name.
+pub(crate) fn is_about_anonymous_set(kind: u16, attributes: &[u8]) -> bool {
+    kind & SUBSYSTEM != 0
+        && matches!(kind & 0xff, message::NEW_SET | message::NEW_ELEMENT)
+        && [INLINE_SET, INLINE_MAP].contains(&attribute::text(attributes, 2))
 }
 
 /// The element or instruction that holds the byte at `offset`; none where the operation's own name is at fault.

@@ -157,6 +157,14 @@ impl DumpedElement {
     }
 }
 
+/// What a counting set has counted of one address: packets and bytes.
+pub(crate) fn counted(element: &[u8]) -> Option<(IpAddr, u64, u64)> {
+    let key = attribute::value(attribute::value(element, 1), 1);
+    let counter = attribute::value(attribute::value(element, 7), 2);
+    let number = |kind| attribute::find(counter, kind)?.as_be64();
+    Some((address(key)?, number(2)?, number(1)?))
+}
+
 /// `VERDICT { CODE, CHAIN }`.
 fn read_verdict(verdict: &[u8]) -> Option<Verdict> {
     let chain = || attribute::text(verdict, 2).into();
@@ -235,6 +243,7 @@ impl fmt::Display for KeyText<'_> {
         };
         match (self.0.len(), address(self.0)) {
             (_, Some(address)) => address.fmt(f),
+            (2, _) => write!(f, "port {}", u16::from_be_bytes([self.0[0], self.0[1]])),
             (8, _) => both(f, self.0.split_at(4)),
             (32, _) => both(f, self.0.split_at(16)),
             (length @ (12 | 24), _) => {

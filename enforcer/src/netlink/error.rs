@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use nix::errno::Errno;
+
 /// One operation of a transaction that the kernel refused; with one refusal, nothing of the transaction stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -26,6 +28,9 @@ impl fmt::Display for Refusal {
         write!(f, ": {}", io::Error::from_raw_os_error(self.errno))?;
         if let Some(reason) = &self.reason {
             write!(f, ", {reason}")?;
+        }
+        if self.errno == Errno::EMLINK as i32 {
+            f.write_str(", chains would lead back to themselves, or be more than 16 jumps deep")?;
         }
         Ok(())
     }
@@ -60,9 +65,6 @@ pub enum NetlinkError {
     /// The kernel's answer was lost or never came: what was applied must be read back.
     #[error("the kernel's answer to a transaction was lost; it may or may not have been applied")]
     Unconfirmed,
-    /// A listing was changed by others while it was read, every time that it was tried.
-    #[error("the ruleset changed each time it was read")]
-    Unstable,
 }
 
 impl NetlinkError {

@@ -193,9 +193,7 @@ impl Expression<'_> {
             Self::Log { prefix, group, snaplen } => {
                 w.text(2, prefix);
                 w.be16(1, *group);
-                if *snaplen > 0 {
-                    w.be32(3, *snaplen); // the kernel does not dump a zero
-                }
+                w.be32(3, *snaplen); // left out it would mean all of the packet, and zero does not
             }
             Self::RejectTcpReset => w.be32(1, 1),
             Self::RejectAdminProhibited => {

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use policy_compiler::cidr::CidrRules;
-use policy_compiler::model::ObjectId;
+use policy_compiler::model::{Object, ObjectId};
 use tokio::time::{sleep, timeout};
 
 use super::file::FileState;
 use super::walk::{Identity, Walk, walk};
 use super::watch::Watch;
-use super::{Problem, Snapshot, Source};
+use super::{Event, News, Problem, Source};
 
 /// How long nothing may have happened to a file for what was read of it to count.
 const QUIET: Duration = Duration::from_millis(15);
@@ -20,6 +20,15 @@ const QUIET: Duration = Duration::from_millis(15);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// When what cannot be read, and so perhaps cannot be watched, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What a directory says at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// All objects, whole.
+    pub objects: BTreeMap<ObjectId, Object>,
+    /// What is wrong with the files. What it concerns is in `objects` as it last was, or closed, or not at all.
+    pub problems: Vec<Problem>,
+}
 
 /// Why a directory cannot be a source.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +76,31 @@ impl Directory {
         }
         let touched = BTreeSet::from([root.clone()]);
         Ok(Self { root, rules, watch, files: BTreeMap::new(), touched, unreadable: Vec::new(), yielded: None })
+    }
+
+    /// The first snapshot at once, then the next one that differs. May be dropped and called again at any time.
+    ///
+    /// # Errors
+    /// When the system gives no more notifications.
+    pub async fn snapshot(&mut self) -> Result<Snapshot, DirectoryError> {
+        loop {
+            if self.touched.is_empty() {
+                let retry = self.has_unreadable();
+                let changed = self.watch.changed();
+                let events = match retry {
+                    false => changed.await,
+                    // Perhaps it is not watched: asked for again, as if something had happened to it.
+                    true => timeout(RETRY, changed).await.unwrap_or_else(|_| Ok(BTreeSet::from([PathBuf::new()]))),
+                };
+                self.touched.append(&mut events.map_err(DirectoryError::Watch)?);
+            }
+            self.settle().await.map_err(DirectoryError::Watch)?;
+            let snapshot = self.say();
+            if self.yielded.as_ref() != Some(&snapshot) {
+                self.yielded = Some(snapshot.clone());
+                return Ok(snapshot);
+            }
+        }
     }
 
     /// Looks until nothing moves any more, then takes over what was read.
@@ -134,7 +168,7 @@ impl Directory {
         self.touched = moved;
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn say(&self) -> Snapshot {
         let mut snapshot = Snapshot { problems: self.unreadable.clone(), ..Snapshot::default() };
         let mut defined: BTreeMap<&ObjectId, &Path> = BTreeMap::new();
         for (path, (_, state)) in &self.files {
@@ -161,24 +195,24 @@ impl Directory {
 impl Source for Directory {
     type Error = DirectoryError;
 
-    async fn next(&mut self) -> Result<Snapshot, DirectoryError> {
-        loop {
-            if self.touched.is_empty() {
-                let retry = self.has_unreadable();
-                let changed = self.watch.changed();
-                let events = match retry {
-                    false => changed.await,
-                    // Perhaps it is not watched: asked for again, as if something had happened to it.
-                    true => timeout(RETRY, changed).await.unwrap_or_else(|_| Ok(BTreeSet::from([PathBuf::new()]))),
-                };
-                self.touched.append(&mut events.map_err(DirectoryError::Watch)?);
-            }
-            self.settle().await.map_err(DirectoryError::Watch)?;
-            let snapshot = self.snapshot();
-            if self.yielded.as_ref() != Some(&snapshot) {
-                self.yielded = Some(snapshot.clone());
-                return Ok(snapshot);
-            }
-        }
+    async fn next(&mut self) -> Result<News, DirectoryError> {
+        let before = self.yielded.clone();
+        let after = self.snapshot().await?;
+        Ok(after.news(before.as_ref()))
+    }
+}
+
+impl Snapshot {
+    /// What has happened since `before`. What is gone comes first: its addresses may be another's already.
+    fn news(self, before: Option<&Self>) -> News {
+        let learned = Instant::now();
+        let same = before.is_some_and(|before| before.problems == self.problems);
+        let was = |id: &ObjectId| before.and_then(|before| before.objects.get(id));
+        let gone = before.into_iter().flat_map(|before| before.objects.keys());
+        let mut events: Vec<_> =
+            gone.filter(|id| !self.objects.contains_key(*id)).map(|id| Event::remove(id.clone(), learned)).collect();
+        let changed = self.objects.iter().filter(|(id, object)| was(id) != Some(*object));
+        events.extend(changed.map(|(_, object)| Event::apply(object.clone(), learned)));
+        News { events, problems: (!same).then_some(self.problems) }
     }
 }

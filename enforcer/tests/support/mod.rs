@@ -3,17 +3,33 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use enforcer::engine::{Agent, Options};
+use enforcer::kernel::Kernel;
+use enforcer::observe::{Identity, Observer, control};
+use enforcer::preflight::{BridgeFilter, SYSCTLS};
+use enforcer::source::Directory;
 use nix::sched::{CloneFlags, unshare};
-use policy_compiler::cidr::{Family, IpRange};
+use policy_compiler::cidr::{CidrRules, Family, IpRange};
 use policy_compiler::model::Protocol;
+use policy_compiler::plan::Settings;
 use policy_compiler::ruleset::{
     Chain, Connection, Element, Key, LookupKey, PortRange, Reject, Rule, Set, SetShape, Side, Statement, Table, Verdict,
 };
 
 pub(crate) const TABLE: &str = "podwall";
 pub(crate) const MASK: u32 = 0xfff0_0000;
+
+pub(crate) fn observer() -> Observer {
+    Observer::new(Identity { node: "node-a".into(), table: TABLE.into() })
+}
+
+pub(crate) fn bridge() -> BridgeFilter {
+    BridgeFilter::new(SYSCTLS.as_ref())
+}
 
 /// Runs a test on a thread of its own, in a network namespace of its own.
 pub(crate) fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
@@ -24,6 +40,36 @@ pub(crate) fn in_namespace<T: Send>(test: impl FnOnce() -> T + Send) -> T {
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Says that a test is in the process that it was started in again.
+const AGAIN: &str = "PODWALL_TEST_AGAIN";
+
+/// Runs the test of this name in a process of its own that `wrapper` starts.
+fn in_process(wrapper: &[&str], name: &str, test: impl FnOnce()) {
+    if std::env::var_os(AGAIN).is_some() {
+        return test();
+    }
+    let output = Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .arg(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(AGAIN, "1")
+        .output()
+        .unwrap_or_else(|error| panic!("{wrapper:?}: {error}"));
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(output.status.success() && out.contains("1 passed"), "{out}{err}");
+}
+
+/// In a process that has no capability at all, and a network namespace of its own.
+pub(crate) fn without_capabilities(name: &str, test: impl FnOnce()) {
+    let wrapper = ["unshare", "--net", "setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+    in_process(&wrapper, name, test);
+}
+
+/// In a process that is root of a user namespace of its own, and of its network namespace, and nowhere else.
+pub(crate) fn in_user_namespace(name: &str, test: impl FnOnce()) {
+    in_process(&["unshare", "--user", "--map-root-user", "--net"], name, test);
 }
 
 pub(crate) fn try_nft(arguments: &[&str], input: &str) -> Result<String, String> {
@@ -338,7 +384,7 @@ table inet podwall {
         ip saddr vmap @map_4
         ip6 daddr vmap @map_6
         limit rate 100/second burst 20 packets log prefix "podwall-in " group 100 snaplen 96
-        log prefix "x" group 0
+        log prefix "x" group 0 snaplen 0
         meta l4proto tcp reject with tcp reset
         tcp dport 81 reject with tcp reset
         counter reject with icmpx admin-prohibited
@@ -348,3 +394,15 @@ table inet podwall {
     chain side { comment "pod shop/web"; return; }
 }
 "#;
+
+/// An agent of a directory, with the settings that it has by default.
+pub(crate) fn agent(directory: &Path, node: &str) -> Agent<Directory> {
+    agent_of(Directory::open(directory, CidrRules::Legacy).unwrap(), node)
+}
+
+/// The same, of any source.
+pub(crate) fn agent_of<S>(source: S, node: &str) -> Agent<S> {
+    let options = Options { node: node.into(), settings: Settings::default(), audit: Duration::from_secs(60) };
+    let kernel = Kernel::open(TABLE).unwrap();
+    Agent { source, kernel, observer: observer(), requests: control::channel().1, bridge: bridge(), options }
+}

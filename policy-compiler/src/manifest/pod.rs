@@ -108,10 +108,7 @@ fn status(at: &Field<'_>) -> Option<(Phase, Vec<IpAddr>)> {
     let all = status.take("podIPs");
     status.finish(Unknown::Passed);
 
-    let phase = match phase.as_deref() {
-        Some("Succeeded" | "Failed") => Phase::Finished,
-        _ => Phase::Running,
-    };
+    let phase = Phase::of(phase.as_deref().unwrap_or_default());
     let mut addresses: Vec<IpAddr> = Vec::new();
     let listed = all.iter().flat_map(Field::items).filter_map(|entry| pod_ip(&entry));
     for address in first.and_then(|field| address(&field)).into_iter().chain(listed) {

@@ -86,6 +86,16 @@ pub enum Phase {
     Finished,
 }
 
+impl Phase {
+    /// What a phase means, as the API spells it.
+    pub fn of(phase: &str) -> Self {
+        match phase {
+            "Succeeded" | "Failed" => Self::Finished,
+            _ => Self::Running,
+        }
+    }
+}
+
 /// The owner of a pod made from a template.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Workload {

@@ -62,6 +62,14 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// What stands in for it where it cannot be carried out: it isolates the same pods for the same directions and allows
+    /// nothing (invariant 1).
+    #[must_use]
+    pub fn close(&self) -> Self {
+        let closed = |rules: &Option<Vec<Rule>>| rules.as_ref().map(|_| Vec::new());
+        Self { ingress: closed(&self.ingress), egress: closed(&self.egress), closed: true, ..self.clone() }
+    }
+
     /// The rules of one direction; `None` where the policy does not isolate for it.
     pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {
         match direction {

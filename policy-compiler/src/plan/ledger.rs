@@ -7,7 +7,7 @@ use crate::delta::{ChainChange, Delta, SetChange};
 use crate::ruleset::{Chain, Element, Name, Rule, Set, SetShape, Statement, Table, Verdict};
 
 /// A table all of whose changes are noted, so that their sum can be told without comparing tables.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ledger {
     table: Table,
     /// Each chain that was touched, as it was; none where it was not there.
@@ -16,7 +16,7 @@ pub(super) struct Ledger {
 }
 
 /// What a touched set was.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Before {
     /// It was not there.
     Absent,

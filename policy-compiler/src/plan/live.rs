@@ -19,7 +19,7 @@ use crate::ruleset::{Element, Key, Name, Table};
 
 /// One node's plan, kept current. After any sequence of events it is, byte for byte, what [`super::compile`] makes of
 /// the cluster that they lead to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LivePlan {
     pub(super) node: Arc<str>,
     pub(super) settings: Settings,
@@ -114,6 +114,21 @@ impl LivePlan {
         }
     }
 
+    /// A policy as it was applied last, whether or not it has a pod on the node.
+    pub fn policy(&self, name: &ObjectName) -> Option<&Policy> {
+        self.policies.get(name)
+    }
+
+    /// How many policies there are, in the whole cluster.
+    pub fn policy_count(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// How many pods there are that policies can be about, in the whole cluster.
+    pub fn pod_count(&self) -> usize {
+        self.pods.len()
+    }
+
     /// The node's pods that policy can apply to, with an address, by name.
     pub fn pods(&self) -> Vec<PlannedPod> {
         let policies =
@@ -137,7 +152,8 @@ impl LivePlan {
         NodePlan { pods: self.pods(), pending: self.pending(), table: self.ledger.into_table() }
     }
 
-    fn is_local(&self, pod: &Pod) -> bool {
+    /// Whether a pod is on the plan's node.
+    pub fn is_local(&self, pod: &Pod) -> bool {
         pod.node.as_deref() == Some(&*self.node)
     }
 

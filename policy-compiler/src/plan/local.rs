@@ -12,7 +12,7 @@ use crate::cidr::Family;
 use crate::model::{Direction, ObjectName, Policy};
 use crate::ruleset::{Chain, Element, Key, Name, Rule, Statement, Verdict};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PolicySet {
     pub(super) direction: Direction,
     pub(super) namespace: Arc<str>,
@@ -22,7 +22,7 @@ pub(super) struct PolicySet {
 }
 
 /// What the table holds for one of the node's pods.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LocalPod {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) ingress: Isolation,

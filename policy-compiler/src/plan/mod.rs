@@ -21,6 +21,7 @@ mod settings;
 mod skeleton;
 
 pub use live::LivePlan;
+pub use names::denied_counters;
 pub use settings::{Denial, DropLog, Generation, MarkMask, MarkMaskError, Settings, UnknownPods};
 
 use crate::cluster::Cluster;

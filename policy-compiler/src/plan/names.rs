@@ -33,8 +33,8 @@ pub(super) fn deny(direction: Direction) -> Name {
     format!("deny_{direction}").into()
 }
 
-/// Denied packets by pod.
-pub(super) fn denied_counters(direction: Direction, family: Family) -> Name {
+/// The set that counts denied packets of one direction and family, by the address of the isolated pod.
+pub fn denied_counters(direction: Direction, family: Family) -> Name {
     format!("denied_{direction}_{}", suffix(family)).into()
 }
 

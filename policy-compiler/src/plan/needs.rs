@@ -62,7 +62,7 @@ impl Need {
 }
 
 /// How many chains need something.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Use {
     pub(super) chains: usize,
     /// The peer's id, where it is one.

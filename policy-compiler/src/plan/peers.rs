@@ -79,7 +79,7 @@ impl PeerKey {
 }
 
 /// A peer in use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PeerRecord {
     pub(super) key: PeerKey,
     pub(super) sets: [Name; 2],
@@ -97,7 +97,7 @@ enum NamespaceAnchor {
 type PodAnchor = Option<(Arc<str>, Arc<str>)>;
 
 /// All peers in use.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct PeerStore {
     peers: Slab<PeerRecord>,
     anchors: HashMap<(NamespaceAnchor, PodAnchor), Vec<PeerId>>,

@@ -28,7 +28,7 @@ pub(super) struct PodRecord {
 }
 
 /// Pods of one namespace with the same labels.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Group {
     pub(super) namespace: Arc<str>,
     pub(super) labels: Labels,
@@ -37,7 +37,7 @@ pub(super) struct Group {
     pub(super) peers: Vec<PeerId>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct NamespaceRecord {
     labels: Labels,
     /// Whether there is an object of it; otherwise it is known from its pods only (rule 14).
@@ -46,7 +46,7 @@ struct NamespaceRecord {
 }
 
 /// Pods and their namespaces.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct PodStore {
     pods: Slab<PodRecord>,
     ids: HashMap<ObjectName, PodId>,
@@ -74,6 +74,10 @@ impl PodStore {
 
     pub(super) fn group_mut(&mut self, id: GroupId) -> Option<&mut Group> {
         self.groups.get_mut(id)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pods.len()
     }
 
     pub(super) fn records(&self) -> impl Iterator<Item = (PodId, &PodRecord)> {

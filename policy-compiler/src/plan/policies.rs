@@ -9,7 +9,7 @@ use crate::selector::Operator;
 
 type Label = (Arc<str>, Arc<str>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct PolicyStore {
     policies: BTreeMap<ObjectName, Policy>,
     /// Names of the policies whose subjects need this label, by namespace.
@@ -21,6 +21,10 @@ pub(super) struct PolicyStore {
 impl PolicyStore {
     pub(super) fn get(&self, name: &ObjectName) -> Option<&Policy> {
         self.policies.get(name)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.policies.len()
     }
 
     pub(super) fn insert(&mut self, policy: Policy) -> Option<Policy> {

@@ -144,6 +144,11 @@ impl Generation {
         if self.0 >= mask.highest() { Self::FIRST } else { Self(self.0 + 1) }
     }
 
+    /// One that depends on a number; what counts on by one comes past all of them.
+    pub fn numbered(number: u64, mask: MarkMask) -> Self {
+        Self(1 + (number % u64::from(mask.highest())) as u32)
+    }
+
     /// As it stands in the connection mark.
     pub fn value(self, mask: MarkMask) -> u32 {
         (self.0 << mask.0.trailing_zeros()) & mask.0
@@ -187,6 +192,7 @@ mod tests {
         let three = two.next(mask);
         assert_eq!([Generation::FIRST, two, three].map(|g| g.value(mask)), [0x200, 0x400, 0x600]);
         assert_eq!(three.next(mask), Generation::FIRST);
+        assert_eq!([3, 4, 5].map(|number| Generation::numbered(number, mask)), [Generation::FIRST, two, three]);
         assert_eq!(Generation::from_value(0xffff_f9ff, mask), None);
         assert_eq!(Generation::from_value(three.value(mask), mask), Some(three));
     }

@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 use http::Method;
 use kube::Result;
 use lab::{Namespace, Node, Port, Process, Reactor, Scratch, Switch};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::certificates::{self, Authority};
-use super::{Api, Kubeconfig, program};
+use super::kubeconfig::base64;
+use super::{Api, Kubeconfig, program, resource};
 
 /// Its address on the network that joins it to the nodes; theirs are above. Nothing else is on that network.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 199, 0, 1);
+pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 199, 0, 1);
 const SERVER: &str = "https://10.199.0.1:6443";
 const ETCD: &str = "http://127.0.0.1:2379";
 /// The namespaces that an API server makes for itself.
@@ -156,13 +157,27 @@ impl ControlPlane {
 
     /// Has etcd forget what has been: every revision before the present one. A watch from just before it is still served.
     pub fn compact(&self) {
+        let range = self.ask_etcd("range", &json!({"key": base64("/"), "keys_only": true}));
+        self.ask_etcd("compaction", &json!({"revision": range["header"]["revision"], "physical": true}));
+    }
+
+    /// Stores an object past the API server, which would refuse it, or is not there. It must have been one that the API
+    /// server has stored.
+    pub fn store(&self, kind: &str, id: &str, object: &Value) {
+        self.ask_etcd("put", &json!({"key": base64(&resource::key(kind, id)), "value": base64(&object.to_string())}));
+    }
+
+    /// Removes an object past the API server.
+    pub fn remove(&self, kind: &str, id: &str) {
+        let answer = self.ask_etcd("deleterange", &json!({"key": base64(&resource::key(kind, id))}));
+        assert_eq!(answer["deleted"], "1", "{kind} {id}: {answer}");
+    }
+
+    /// Asks etcd for something, by its JSON gateway.
+    fn ask_etcd(&self, method: &str, body: &Value) -> Value {
         let etcd = Api::plain(self.api.reactor(), ETCD);
-        let ask = |path: &str, body| {
-            let answer = etcd.ask(Method::POST, path, "application/json", &body);
-            answer.unwrap_or_else(|error| panic!("etcd, {path}: {error}"))
-        };
-        let range = ask("/v3/kv/range", json!({"key": "Lw==", "keys_only": true}));
-        ask("/v3/kv/compaction", json!({"revision": range["header"]["revision"], "physical": true}));
+        let answer = etcd.ask(Method::POST, &format!("/v3/kv/{method}"), "application/json", body);
+        answer.unwrap_or_else(|error| panic!("etcd, {method}: {error}"))
     }
 
     /// Whether it answers and has no flags of anybody's.

@@ -23,16 +23,15 @@ impl Kubeconfig {
             "client-certificate-data": base64(&identity.certificate),
             "client-key-data": base64(&identity.key),
         });
-        Self::new(server, authority, &user)
+        Self::new(&trusting(server, authority), &user)
     }
 
     /// By token.
     pub(super) fn of_token(server: &str, authority: &str, token: &str) -> Self {
-        Self::new(server, authority, &json!({"token": token}))
+        Self::new(&trusting(server, authority), &json!({"token": token}))
     }
 
-    fn new(server: &str, authority: &str, user: &Value) -> Self {
-        let cluster = json!({"server": server, "certificate-authority-data": base64(authority)});
+    fn new(cluster: &Value, user: &Value) -> Self {
         let content = json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -44,6 +43,11 @@ impl Kubeconfig {
         let mut file = NamedTempFile::with_suffix(".kubeconfig").expect("a temporary file");
         file.write_all(content.to_string().as_bytes()).expect("a temporary file can be written");
         Self { file, content }
+    }
+
+    /// For the same user, by another way to the server: plain HTTP.
+    pub(super) fn by(&self, server: &str) -> Self {
+        Self::new(&json!({"server": server}), &self.content["users"][0]["user"])
     }
 
     /// The file.
@@ -62,6 +66,11 @@ impl Kubeconfig {
     }
 }
 
-fn base64(pem: &str) -> Value {
-    serde_json::to_value(ByteString(pem.as_bytes().to_vec())).expect("bytes have a form in JSON")
+fn trusting(server: &str, authority: &str) -> Value {
+    json!({"server": server, "certificate-authority-data": base64(authority)})
+}
+
+/// A text as JSON has bytes.
+pub(super) fn base64(text: &str) -> Value {
+    serde_json::to_value(ByteString(text.as_bytes().to_vec())).expect("bytes have a form in JSON")
 }

@@ -65,6 +65,11 @@ pub(super) fn path(kind: &str, id: &str) -> String {
     }
 }
 
+/// Where etcd has one object.
+pub(super) fn key(kind: &str, id: &str) -> String {
+    format!("/registry/{}/{id}", resource(kind).plural)
+}
+
 /// The path where such an object is created: in its namespace, in `default` where it names none.
 pub(super) fn creation_path(object: &Value) -> String {
     let resource = resource(kind_of(object));

@@ -16,7 +16,7 @@ pub use blocks::block;
 pub use breaks::{PolicyDocument, every_break, policy_document};
 pub use history::{Event, History, history};
 pub use labels::{labels, pods as selector};
-pub use runner::{Cases, run, sample};
+pub use runner::{Cases, Dice, run, sample};
 pub use services::service;
 
 use std::collections::BTreeMap;

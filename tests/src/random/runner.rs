@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::thread;
 
+use proptest::prelude::Rng as _;
 use proptest::strategy::{Strategy, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -79,4 +80,27 @@ fn split_mix(seed: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// Numbers for what happens at random while something else is tried; the same for the same seed.
+pub struct Dice(TestRng);
+
+impl Dice {
+    /// From this seed.
+    pub fn new(seed: u64) -> Self {
+        Self(rng(seed))
+    }
+
+    /// From `PODWALL_SEED`, or one by chance, which is printed for the next time.
+    #[allow(clippy::print_stderr, reason = "for whoever reads of the failure")]
+    pub fn thrown() -> (Self, u64) {
+        let seed = setting("PODWALL_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+        eprintln!("again with PODWALL_SEED={seed}");
+        (Self::new(seed), seed)
+    }
+
+    /// A number below this.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0.next_u64() % end
+    }
 }

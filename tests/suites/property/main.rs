@@ -6,6 +6,7 @@
 mod diff;
 mod expectation;
 mod flows;
+mod kernel;
 mod reach;
 mod shared;
 

@@ -1,0 +1,399 @@
+//! The one writer: what events mean becomes a transaction, and what the kernel refuses is found down to its policy.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use policy_compiler::cluster::Cluster;
+use policy_compiler::delta::{ChainChange, Delta, SetChange};
+use policy_compiler::model::{Object, ObjectId, ObjectName, Pod, Policy};
+use policy_compiler::plan::{Generation, LivePlan, MarkMask};
+
+use super::{Options, culprits};
+use crate::kernel::{Commit, Kernel, KernelError, Observed, Repair};
+use crate::observe::{self, Action, Enforcement, Kind, Observer};
+use crate::source::{Event, News, Problem};
+
+/// What the live plan says, brought into the kernel.
+pub(super) struct Writer {
+    kernel: Kernel,
+    live: LivePlan,
+    mask: MarkMask,
+    observer: Observer,
+    /// Whether the source has spoken.
+    knows: bool,
+    /// Whether a table that was there at the start is ours.
+    claimed: bool,
+    /// Whether nobody else can change the table.
+    owned: bool,
+    /// How many changes the kernel has taken.
+    commits: u64,
+    /// Whether the kernel holds what the live plan held when it was last asked for a delta.
+    in_step: bool,
+    /// Whether somebody else may have changed the table since the last commit.
+    doubted: bool,
+    /// Since when events wait to come into force, by kind.
+    waiting: Vec<(Kind, Instant)>,
+    /// Policies that changed since the kernel last accepted anything, the latest last.
+    changed: Vec<ObjectName>,
+    /// Policies that the kernel refused: as they are, and why.
+    refused: BTreeMap<ObjectName, (Policy, String)>,
+    /// What the source says is wrong.
+    problems: Vec<Problem>,
+    /// Pods that came, changed or went since the last commit, for those who read along.
+    pods: Vec<(ObjectName, Option<Box<Pod>>)>,
+}
+
+impl Writer {
+    pub(super) fn new(kernel: Kernel, options: &Options, observer: Observer) -> Self {
+        let mask = options.settings.mark_mask;
+        let live = LivePlan::new(&options.node, options.settings.clone(), Generation::FIRST);
+        Self {
+            kernel,
+            live,
+            mask,
+            observer,
+            knows: false,
+            claimed: false,
+            owned: false,
+            commits: 0,
+            in_step: false,
+            doubted: false,
+            waiting: Vec::new(),
+            changed: Vec::new(),
+            refused: BTreeMap::new(),
+            problems: Vec::new(),
+            pods: Vec::new(),
+        }
+    }
+
+    pub(super) fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Tells the live plan what has happened.
+    pub(super) fn hear(&mut self, news: News) {
+        let first = !std::mem::replace(&mut self.knows, true);
+        if first {
+            Kind::WATCHED.into_iter().for_each(|kind| self.observer.listed(kind));
+        }
+        for event in &news.events {
+            let kind = Kind::of(&event.id);
+            self.observer.event(kind, if event.object.is_some() { Action::Apply } else { Action::Delete });
+            self.waiting.push((kind, event.learned));
+            match (&event.id, &event.object) {
+                (ObjectId::Pod(name), None) => self.pods.push((name.clone(), None)),
+                (ObjectId::Pod(name), Some(Object::Pod(pod))) => self.pods.push((name.clone(), Some(pod.clone()))),
+                _ => {}
+            }
+        }
+        if first {
+            // All at once is cheaper than one by one.
+            let objects = news.events.into_iter().filter_map(|event| event.object);
+            self.live.load(&objects.collect::<Cluster>());
+        } else {
+            news.events.into_iter().for_each(|event| self.apply(event));
+        }
+        if let Some(problems) = news.problems {
+            for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+                tracing::warn!(%problem, "input");
+            }
+            self.problems = problems;
+            self.tell_problems();
+        }
+    }
+
+    fn apply(&mut self, event: Event) {
+        if let ObjectId::Policy(name) = &event.id {
+            let same = |object: &Object| {
+                let refused = self.refused.get(name);
+                matches!(object, Object::Policy(policy) if refused.is_some_and(|(refused, _)| refused == &**policy))
+            };
+            if event.object.as_ref().is_some_and(same) {
+                return; // told again, not changed
+            }
+            if self.refused.remove(name).is_some() {
+                self.tell_problems();
+            }
+            self.changed.retain(|changed| changed != name);
+            self.changed.push(name.clone());
+        }
+        match event.object {
+            Some(object) => self.live.apply(object),
+            None => self.live.remove(&event.id),
+        }
+    }
+
+    /// Makes the kernel hold what the live plan says. What it refuses is looked for and closed; the rest is committed.
+    pub(super) fn reconcile(&mut self) -> Result<(), KernelError> {
+        if !self.knows {
+            return self.claim();
+        }
+        let first = !self.in_step;
+        let done = match self.commit() {
+            Err(error) if error.is_refusal() => self.without_culprits(error),
+            done => done,
+        };
+        match &done {
+            Ok(()) => self.in_force(first),
+            Err(error) => self.observer.refused(error),
+        }
+        done
+    }
+
+    /// Takes a table over that is there already, as it is: it goes on serving until everything is known, and nobody else's
+    /// flush of the ruleset removes it.
+    fn claim(&mut self) -> Result<(), KernelError> {
+        if !self.claimed && self.kernel.exists()? {
+            self.kernel.repair(&Repair::default())?;
+        }
+        self.claimed = true;
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), KernelError> {
+        let started = Instant::now();
+        let done = if std::mem::take(&mut self.in_step) { self.advance()? } else { self.adopt()? };
+        self.in_step = true;
+        let took = started.elapsed();
+        self.changed.clear();
+        let waiting = std::mem::take(&mut self.waiting);
+        let doubted = std::mem::take(&mut self.doubted);
+        if let Some((delta, commit)) = &done {
+            self.commits += 1;
+            waiting.into_iter().for_each(|(kind, learned)| self.observer.applied(kind, learned.elapsed()));
+            self.observer.committed(*commit, took);
+            if doubted {
+                self.observer.repaired();
+            }
+            self.log(delta, *commit, took);
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// To those who read along.
+    fn show(&mut self) {
+        let view = self.observer.view();
+        for (name, pod) in std::mem::take(&mut self.pods) {
+            match pod {
+                Some(pod) => view.put(&pod, self.live.is_local(&pod)),
+                None => view.remove(&name),
+            }
+        }
+        view.isolate(&self.live.pods());
+    }
+
+    /// From what the kernel turns out to hold.
+    fn adopt(&mut self) -> Result<Option<(Delta, Commit)>, KernelError> {
+        let observed = self.kernel.read()?;
+        let stamp = observed.as_ref().and_then(|observed| observed.stamp(self.mask.bits()));
+        match stamp.and_then(|value| Generation::from_value(value, self.mask)) {
+            Some(generation) => self.live.set_generation(generation),
+            None if self.commits == 0 => self.live.set_generation(unlike_earlier_ones(self.mask)),
+            None => {}
+        }
+        let mut repair = difference(observed.as_ref(), &self.live);
+        if (observed.is_some() || self.commits > 0) && !repair.is_empty() {
+            // What was let through in the meantime is not known: everything is judged again.
+            self.tighten();
+            repair = difference(observed.as_ref(), &self.live);
+        }
+        tracing::debug!(adopted = observed.is_some(), "read the table");
+        _ = self.live.delta(); // all of it is in the repair
+        let commit = self.kernel.repair(&repair)?;
+        self.owned = self.kernel.is_owned()?;
+        Ok((!repair.is_empty()).then(|| (repair.delta().clone(), commit)))
+    }
+
+    /// From what was committed last.
+    fn advance(&mut self) -> Result<Option<(Delta, Commit)>, KernelError> {
+        if self.live.tightens() {
+            self.tighten();
+        }
+        let delta = self.live.delta();
+        if delta.is_empty() {
+            return Ok(None);
+        }
+        let commit = self.kernel.commit(&delta)?;
+        Ok(Some((delta, commit)))
+    }
+
+    /// After a refusal. Perhaps only our picture of the table was wrong; if not, some policy asks for what the kernel does
+    /// not take, and is closed (invariant 1).
+    fn without_culprits(&mut self, refusal: KernelError) -> Result<(), KernelError> {
+        tracing::warn!(error = %refusal, "refused: reading the table back");
+        let refusal = match self.commit() {
+            Err(error) if error.is_refusal() => error,
+            done => return done,
+        };
+        let Some(culprits) = self.culprits()? else { return Err(refusal) };
+        for name in culprits {
+            let Some(policy) = self.live.policy(&name).cloned() else { continue };
+            let reason = refusal.to_string();
+            tracing::error!(policy = %name, reason, "the kernel refuses this policy: its pods are closed");
+            self.live.apply(Object::Policy(Box::new(policy.close())));
+            self.refused.insert(name, (policy, reason));
+        }
+        self.tell_problems();
+        self.commit()
+    }
+
+    /// The policies that the kernel refuses; none where it refuses something else.
+    fn culprits(&mut self) -> Result<Option<Vec<ObjectName>>, KernelError> {
+        let observed = self.kernel.read()?;
+        let suspects = self.suspects();
+        let Self { kernel, live, .. } = self;
+        culprits::find(&suspects, |closed| {
+            let mut trial = live.clone();
+            for policy in closed.iter().filter_map(|name| live.policy(name)) {
+                trial.apply(Object::Policy(Box::new(policy.close())));
+            }
+            accepted(kernel.rehearse(&difference(observed.as_ref(), &trial)))
+        })
+    }
+
+    /// The policies that have a say on this node, the latest changed first.
+    fn suspects(&self) -> Vec<ObjectName> {
+        let mut suspects: Vec<_> = self.changed.iter().rev().cloned().collect();
+        for pod in self.live.pods() {
+            suspects.extend(pod.ingress.into_iter().chain(pod.egress));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        let open = |name: &ObjectName| self.live.policy(name).is_some_and(|policy| !policy.closed);
+        suspects.retain(|name| seen.insert(name.clone()) && open(name));
+        suspects
+    }
+
+    /// Opens policies again that the kernel refused and no longer does. Whether there are any.
+    pub(super) fn reconsider(&mut self) -> Result<bool, KernelError> {
+        if self.refused.is_empty() || !self.in_step {
+            return Ok(false);
+        }
+        let observed = self.kernel.read()?;
+        let before = self.refused.len();
+        for (name, (policy, _)) in self.refused.clone() {
+            let mut trial = self.live.clone();
+            trial.apply(Object::Policy(Box::new(policy.clone())));
+            if accepted(self.kernel.rehearse(&difference(observed.as_ref(), &trial)))? {
+                tracing::info!(policy = %name, "the kernel takes this policy now");
+                self.live.apply(Object::Policy(Box::new(policy)));
+                self.refused.remove(&name);
+            }
+        }
+        self.tell_problems();
+        Ok(self.refused.len() < before)
+    }
+
+    /// Somebody else may have changed the table: it is read back before the next commit.
+    pub(super) fn doubt(&mut self) {
+        self.in_step = false;
+        self.doubted = true;
+    }
+
+    /// Whether the kernel holds what was last committed, as far as is known.
+    pub(super) fn in_step(&self) -> bool {
+        self.in_step
+    }
+
+    /// How many changes the kernel has taken.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// In how many chains and sets the table differs from what was committed.
+    pub(super) fn compare(&mut self) -> Result<usize, KernelError> {
+        let observed = self.kernel.read()?;
+        Ok(self.differences(observed.as_ref()))
+    }
+
+    /// The same, of a table that was read before.
+    pub(super) fn differences(&self, observed: Option<&Observed>) -> usize {
+        let repair = difference(observed, &self.live);
+        repair.delta().chains.len() + repair.delta().sets.len()
+    }
+
+    /// Removes the table.
+    pub(super) fn withdraw(&mut self) -> Result<bool, KernelError> {
+        self.in_step = false;
+        let existed = self.kernel.remove()?;
+        self.observer.withdrawn();
+        Ok(existed)
+    }
+
+    /// Has every live connection judged again.
+    fn tighten(&mut self) {
+        self.live.set_generation(self.live.generation().next(self.mask));
+    }
+
+    fn in_force(&self, first: bool) {
+        self.observer.in_force(Enforcement {
+            generation: self.live.generation().number(),
+            owned: self.owned,
+            size: self.live.table().size(),
+            policies: self.live.policy_count(),
+        });
+        if first {
+            tracing::info!(table = &**self.kernel.table(), "policies are in force");
+        }
+        tracing::debug!("in step");
+    }
+
+    fn tell_problems(&self) {
+        let refused = self.refused.iter().map(|(name, (_, reason))| observe::Problem {
+            policy: Some(name.to_string()),
+            closed: true,
+            message: format!("the kernel refuses it: {reason}"),
+        });
+        let told = self.problems.iter().map(|problem| observe::Problem {
+            policy: problem.policy().map(|name| name.to_string()),
+            closed: problem.policy().and_then(|name| self.live.policy(&name)).is_some_and(|policy| policy.closed),
+            message: problem.to_string(),
+        });
+        self.observer.set_problems(told.chain(refused).collect::<Vec<_>>());
+    }
+
+    fn log(&self, delta: &Delta, commit: Commit, took: Duration) {
+        let elements: usize = delta.sets.values().map(elements).sum();
+        tracing::info!(
+            generation = self.live.generation().number(),
+            chains = delta.chains.len(),
+            deleted_chains = delta.chains.values().filter(|change| **change == ChainChange::Delete).count(),
+            sets = delta.sets.len(),
+            elements,
+            operations = commit.operations,
+            bytes = commit.bytes,
+            microseconds = took.as_micros() as u64,
+            "committed"
+        );
+    }
+}
+
+/// What a table starts with that is made from nothing. Connections may live that an earlier table has stamped, of which
+/// nothing is known any more: most likely with another number than this.
+fn unlike_earlier_ones(mask: MarkMask) -> Generation {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Generation::numbered(seconds, mask)
+}
+
+/// What makes the table that was found the one that the plan wants.
+fn difference(observed: Option<&Observed>, live: &LivePlan) -> Repair {
+    observed.map_or_else(|| Repair::create(live.table()), |observed| observed.delta_to(live.table()))
+}
+
+/// Whether a rehearsal went well; anything but a refusal says nothing about that.
+fn accepted(rehearsal: Result<(), KernelError>) -> Result<bool, KernelError> {
+    match rehearsal {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_refusal() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// How many elements a change adds and removes; those of a deleted set are not counted.
+fn elements(change: &SetChange) -> usize {
+    match change {
+        SetChange::Create(set) => set.elements.len(),
+        SetChange::Edit { remove, add } => remove.len() + add.len(),
+        SetChange::Delete => 0,
+    }
+}
