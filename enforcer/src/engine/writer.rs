@@ -125,16 +125,15 @@ impl Writer {
 
     /// Makes the kernel hold what the live plan says. What it refuses is looked for and closed; the rest is committed.
     pub(super) fn reconcile(&mut self) -> Result<(), KernelError> {
-        if !self.knows {
-            return self.claim();
-        }
         let first = !self.in_step;
-        let done = match self.commit() {
-            Err(error) if error.is_refusal() => self.without_culprits(error),
+        let done = if self.knows { self.commit() } else { self.claim() };
+        let done = match done {
+            Err(error) if self.knows && error.is_refusal() => self.without_culprits(error),
             done => done,
         };
         match &done {
-            Ok(()) => self.in_force(first),
+            Ok(()) if self.knows => self.in_force(first),
+            Ok(()) => {}
             Err(error) => self.observer.refused(error),
         }
         done
