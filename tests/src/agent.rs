@@ -1,5 +1,7 @@
 //! The agent as the suites run it, and the state that it is told.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -18,6 +20,9 @@ pub const IN_FORCE: &str = "policies are in force";
 /// What it logs when it has committed a change.
 pub const COMMITTED: &str = "committed";
 
+/// Where it answers HTTP unless it is told otherwise.
+pub const HTTP: &str = "127.0.0.1:9469";
+
 /// Longer than anything takes that works.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,6 +39,20 @@ pub fn launch(namespace: &Namespace, manifests: &str, node: &str, more: &[&str])
     command.args(["enforce", "--manifests", manifests, "--node", node, "--log-format", "compact"]);
     command.args(more).current_dir(root());
     Process::spawn(namespace, command).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Status and body of what is answered over HTTP; none where nobody listens.
+pub fn get(node: &Namespace, address: &str, path: &str) -> Option<(u16, String)> {
+    let address: SocketAddr = address.parse().expect("an address and a port");
+    let connected = node.run(|| TcpStream::connect(address)).unwrap_or_else(|error| panic!("{error}"));
+    let mut stream = connected.ok()?;
+    let mut text = String::new();
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket's timeout can be set");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").expect("the socket takes a request");
+    stream.read_to_string(&mut text).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path}: {text}"));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Some((status.unwrap_or_else(|| panic!("{path}: {head}")), body.to_owned()))
 }
 
 /// A cluster's objects as an agent would see them: pods placed and given addresses just as `podwall compile` does it.

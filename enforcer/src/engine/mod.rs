@@ -185,3 +185,28 @@ impl Retry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_waits_twice_as_long_up_to_a_limit() {
+        let mut retry = Retry::default();
+        assert!(!retry.is_ahead());
+        let mut waits = Vec::new();
+        for _ in 0..40 {
+            let before = Instant::now();
+            retry.after(&KernelError::Interrupted("test".into())).unwrap();
+            waits.push((retry.at.unwrap() - before).as_millis());
+            assert!(retry.is_ahead());
+        }
+        assert_eq!(waits[..3].iter().map(|wait| wait / 100).collect::<Vec<_>>(), [1, 2, 4]);
+        assert!(waits[39] >= 30_000 && waits[39] < 31_000, "{waits:?}");
+        // Waiting for another agent's end is no failure of ours.
+        let before = Instant::now();
+        retry.after(&KernelError::Owned { table: "podwall".into() }).unwrap();
+        assert!(retry.at.unwrap() - before < Duration::from_secs(2));
+        assert!(matches!(retry.after(&KernelError::NotPermitted), Err(KernelError::NotPermitted)));
+    }
+}

@@ -1,17 +1,22 @@
 //! The one writer: what events mean becomes a transaction, and what the kernel refuses is found down to its policy.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use policy_compiler::cluster::Cluster;
 use policy_compiler::delta::{ChainChange, Delta, SetChange};
-use policy_compiler::model::{Object, ObjectId, ObjectName, Pod, Policy};
+use policy_compiler::model::{Object, ObjectId, ObjectName, Policy};
 use policy_compiler::plan::{Generation, LivePlan, MarkMask};
 
 use super::{Options, culprits};
 use crate::kernel::{Commit, Kernel, KernelError, Observed, Repair};
 use crate::observe::{self, Action, Enforcement, Kind, Observer};
 use crate::source::{Event, News, Problem};
+
+/// Events of which it is measured when they come into force. Where nothing does, for as long as the kernel refuses
+/// everything, more of them say no more.
+const TIMED: usize = 100_000;
 
 /// What the live plan says, brought into the kernel.
 pub(super) struct Writer {
@@ -33,14 +38,12 @@ pub(super) struct Writer {
     doubted: bool,
     /// Since when events wait to come into force, by kind.
     waiting: Vec<(Kind, Instant)>,
-    /// Policies that changed since the kernel last accepted anything, the latest last.
-    changed: Vec<ObjectName>,
+    /// Policies that changed since the kernel last accepted anything, and when.
+    changed: BTreeMap<ObjectName, Instant>,
     /// Policies that the kernel refused: as they are, and why.
     refused: BTreeMap<ObjectName, (Policy, String)>,
     /// What the source says is wrong.
     problems: Vec<Problem>,
-    /// Pods that came, changed or went since the last commit, for those who read along.
-    pods: Vec<(ObjectName, Option<Box<Pod>>)>,
 }
 
 impl Writer {
@@ -59,10 +62,9 @@ impl Writer {
             in_step: false,
             doubted: false,
             waiting: Vec::new(),
-            changed: Vec::new(),
+            changed: BTreeMap::new(),
             refused: BTreeMap::new(),
             problems: Vec::new(),
-            pods: Vec::new(),
         }
     }
 
@@ -79,10 +81,12 @@ impl Writer {
         for event in &news.events {
             let kind = Kind::of(&event.id);
             self.observer.event(kind, if event.object.is_some() { Action::Apply } else { Action::Delete });
-            self.waiting.push((kind, event.learned));
+            if self.waiting.len() < TIMED {
+                self.waiting.push((kind, event.learned));
+            }
             match (&event.id, &event.object) {
-                (ObjectId::Pod(name), None) => self.pods.push((name.clone(), None)),
-                (ObjectId::Pod(name), Some(Object::Pod(pod))) => self.pods.push((name.clone(), Some(pod.clone()))),
+                (ObjectId::Pod(name), None) => self.observer.view().remove(name),
+                (_, Some(Object::Pod(pod))) => self.observer.view().put(pod, self.live.is_local(pod)),
                 _ => {}
             }
         }
@@ -114,8 +118,10 @@ impl Writer {
             if self.refused.remove(name).is_some() {
                 self.tell_problems();
             }
-            self.changed.retain(|changed| changed != name);
-            self.changed.push(name.clone());
+            match event.object {
+                Some(_) => _ = self.changed.insert(name.clone(), event.learned),
+                None => _ = self.changed.remove(name),
+            }
         }
         match event.object {
             Some(object) => self.live.apply(object),
@@ -166,20 +172,8 @@ impl Writer {
             }
             self.log(delta, *commit, took);
         }
-        self.show();
+        self.observer.view().isolate(&self.live.pods());
         Ok(())
-    }
-
-    /// To those who read along.
-    fn show(&mut self) {
-        let view = self.observer.view();
-        for (name, pod) in std::mem::take(&mut self.pods) {
-            match pod {
-                Some(pod) => view.put(&pod, self.live.is_local(&pod)),
-                None => view.remove(&name),
-            }
-        }
-        view.isolate(&self.live.pods());
     }
 
     /// From what the kernel turns out to hold.
@@ -253,11 +247,13 @@ impl Writer {
 
     /// The policies that have a say on this node, the latest changed first.
     fn suspects(&self) -> Vec<ObjectName> {
-        let mut suspects: Vec<_> = self.changed.iter().rev().cloned().collect();
+        let mut changed: Vec<_> = self.changed.iter().collect();
+        changed.sort_by_key(|(_, when)| Reverse(**when));
+        let mut suspects: Vec<_> = changed.into_iter().map(|(name, _)| name.clone()).collect();
         for pod in self.live.pods() {
             suspects.extend(pod.ingress.into_iter().chain(pod.egress));
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let open = |name: &ObjectName| self.live.policy(name).is_some_and(|policy| !policy.closed);
         suspects.retain(|name| seen.insert(name.clone()) && open(name));
         suspects
@@ -394,5 +390,141 @@ fn elements(change: &SetChange) -> usize {
         SetChange::Create(set) => set.elements.len(),
         SetChange::Edit { remove, add } => remove.len() + add.len(),
         SetChange::Delete => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use policy_compiler::cidr::CidrRules;
+    use policy_compiler::manifest::{self, Content};
+    use policy_compiler::plan::Settings;
+
+    use super::*;
+    use crate::engine::audit::Audit;
+    use crate::kernel::tests::in_namespace;
+    use crate::observe::Identity;
+
+    const MANIFEST: &str = "apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+spec: {nodeName: n1, containers: [{name: c, image: i}]}
+status: {phase: Running, podIPs: [{ip: 10.244.1.1}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec: {podSelector: {}, ingress: [{ports: [{port: 80}]}]}
+";
+
+    fn nft(arguments: &str) -> String {
+        let output = Command::new("nft").args(arguments.split(' ')).output().unwrap();
+        assert!(output.status.success(), "nft {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A writer that has committed the manifest, to a table that everybody can change.
+    fn writer() -> (Writer, Observer) {
+        nft("add table inet podwall");
+        let options = Options { node: "n1".into(), settings: Settings::default(), audit: Duration::from_secs(60) };
+        let observer = Observer::new(Identity { node: "n1".into(), table: "podwall".into() });
+        let mut writer = Writer::new(Kernel::open("podwall").unwrap(), &options, observer.clone());
+        let manifest = manifest::read(&"m.yaml".into(), MANIFEST, CidrRules::Legacy);
+        let objects = manifest.documents.into_iter().flat_map(|document| match document.content {
+            Content::Objects(objects) => objects,
+            _ => panic!("{:?}", manifest.problems),
+        });
+        let events = objects.map(|object| Event::apply(object, Instant::now())).collect();
+        writer.hear(News { events, problems: None });
+        writer.reconcile().unwrap();
+        assert!(nft("list table inet podwall").contains("tcp dport 80"));
+        (writer, observer)
+    }
+
+    fn in_runtime(test: impl AsyncFnOnce() + Send + 'static) {
+        in_namespace(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test()));
+    }
+
+    fn metric(text: &str, name: &str) -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+    }
+
+    #[test]
+    fn an_audit_finds_what_nobody_told_of_and_it_is_mended() {
+        in_runtime(async || {
+            let (mut writer, observer) = writer();
+            let mut audit = Audit::new("podwall".into(), Duration::from_millis(1));
+            let read = audit.next(writer.commits()).await;
+            assert!(!audit.judge(read, &mut writer, &observer).unwrap(), "nothing differs");
+
+            nft("flush chain inet podwall deny_ingress");
+            nft("delete element inet podwall dispatch_ingress_v4 { 10.244.1.1 }");
+            let read = audit.next(writer.commits()).await;
+            assert!(audit.judge(read, &mut writer, &observer).unwrap());
+            writer.reconcile().unwrap();
+            let read = audit.next(writer.commits()).await;
+            assert!(!audit.judge(read, &mut writer, &observer).unwrap(), "it has been mended");
+            let metrics = observer.metrics().await;
+            assert_eq!(metric(&metrics, "podwall_audit_differences_total"), 2.0);
+            assert_eq!(metric(&metrics, "podwall_audits_total"), 3.0);
+            assert_eq!(metric(&metrics, "podwall_drift_repairs_total"), 1.0);
+        });
+    }
+
+    #[test]
+    fn a_reading_that_a_commit_has_overtaken_says_nothing_and_is_repeated() {
+        in_runtime(async || {
+            let (mut writer, observer) = writer();
+            let mut audit = Audit::new("podwall".into(), Duration::from_secs(3600));
+            for overtaken in 0..=3 {
+                let read = audit.next(writer.commits()).await;
+                // By somebody else's doing, and by a commit of ours.
+                nft("flush chain inet podwall deny_ingress");
+                writer.commits += 1;
+                // The loop waits for the fourth reading, and no hour for any but the first.
+                assert_eq!(audit.judge(read, &mut writer, &observer).unwrap(), overtaken == 3, "{overtaken}");
+            }
+            assert_eq!(metric(&observer.metrics().await, "podwall_audits_total"), 1.0);
+        });
+    }
+
+    #[test]
+    fn a_policy_that_the_kernel_takes_after_all_is_opened_again() {
+        in_runtime(async || {
+            let (mut writer, observer) = writer();
+            let name = ObjectName::new("shop", "web");
+            let policy = writer.live.policy(&name).unwrap().clone();
+            writer.live.apply(Object::Policy(Box::new(policy.close())));
+            writer.refused.insert(name, (policy, "no memory".into()));
+            writer.tell_problems();
+            writer.reconcile().unwrap();
+            assert!(!nft("list table inet podwall").contains("tcp dport 80"));
+            assert!(observer.status().problems[0].closed);
+            assert!(writer.reconsider().unwrap());
+            writer.reconcile().unwrap();
+            assert!(nft("list table inet podwall").contains("tcp dport 80"));
+            assert!(observer.status().problems.is_empty() && !writer.reconsider().unwrap());
+        });
+    }
+
+    #[test]
+    fn what_is_refused_for_no_policy_is_told_and_blamed_on_none() {
+        in_runtime(async || {
+            let (mut writer, observer) = writer();
+            nft("delete table inet podwall");
+            // As many chains as a hook has room for.
+            nft("add table inet other");
+            let chain = |number| format!("add chain inet other c{number} {{ type filter hook forward priority 0; }}");
+            nft(&(0..1024).map(chain).collect::<Vec<_>>().join("; "));
+            writer.doubt();
+            let error = writer.reconcile().unwrap_err();
+            assert!(error.is_refusal(), "{error}");
+            assert!(writer.refused.is_empty() && observer.status().problems.is_empty());
+            let committed = observer.conditions().into_iter().find(|condition| condition.name == "committed").unwrap();
+            assert!(!committed.holds && committed.reason.contains(&error.to_string()), "{committed:?}");
+        });
     }
 }

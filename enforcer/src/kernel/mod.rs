@@ -119,14 +119,6 @@ impl Kernel {
         Ok(self.socket.get(message::GET_TABLE, |w| w.text(1, &name))?.is_some())
     }
 
-    /// The same, without a writer.
-    ///
-    /// # Errors
-    /// As [`Kernel::remove`].
-    pub fn cleanup(table: impl Into<Name>) -> Result<bool, KernelError> {
-        Self::open(table)?.remove()
-    }
-
     /// Asks the kernel whether it would make an observed table what it should be. Nothing changes, not for a moment, and
     /// nobody is notified. Deletions are not asked about: they decide nothing.
     ///
@@ -159,6 +151,14 @@ impl Kernel {
         let unhooked =
             hooked.is_empty() || self.delete(|batch| hooked.iter().for_each(|(name, _)| batch.delete_chain(name)))?;
         Ok(unhooked && self.delete(|batch| batch.delete_table())?)
+    }
+
+    /// Removes a table that nobody writes. False: there was none.
+    ///
+    /// # Errors
+    /// As [`Kernel::remove`].
+    pub fn cleanup(table: impl Into<Name>) -> Result<bool, KernelError> {
+        Self::open(table)?.remove()
     }
 
     /// False: it was gone in the meantime.
@@ -249,14 +249,14 @@ impl Commit {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use nix::sched::{CloneFlags, unshare};
     use policy_compiler::delta::ChainChange;
     use policy_compiler::ruleset::Table;
 
     use super::*;
 
-    pub(super) fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
         let alone = || {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
             test();

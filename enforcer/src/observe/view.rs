@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use policy_compiler::model::{ObjectName, Pod};
 use policy_compiler::plan::PlannedPod;
 
-/// A pod that policy can apply to, as it was when something was last committed.
+/// A pod that policy can apply to: itself as the source told last, its isolation as it was last committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodView {
     /// Namespace and name.
@@ -30,7 +30,7 @@ pub struct PodView {
 
 /// Pods by name and by address. What a pod costs does not depend on how many there are.
 ///
-/// For one writer, who tells what has been committed. A reader may see a pod's change between two of its addresses.
+/// For one writer. A reader may see a pod's change between two of its addresses.
 #[derive(Debug, Default)]
 pub struct View {
     pods: DashMap<ObjectName, Arc<PodView>>,

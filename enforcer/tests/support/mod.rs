@@ -1,5 +1,5 @@
 //! Namespaces to test in, nft as the judge, and a table with one of everything.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "every test file compiles all of this and uses some")]
 
 use std::collections::BTreeSet;
 use std::io::Write;

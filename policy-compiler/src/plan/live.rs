@@ -124,11 +124,6 @@ impl LivePlan {
         self.policies.len()
     }
 
-    /// How many pods there are that policies can be about, in the whole cluster.
-    pub fn pod_count(&self) -> usize {
-        self.pods.len()
-    }
-
     /// The node's pods that policy can apply to, with an address, by name.
     pub fn pods(&self) -> Vec<PlannedPod> {
         let policies =

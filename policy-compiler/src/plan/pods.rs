@@ -76,10 +76,6 @@ impl PodStore {
         self.groups.get_mut(id)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.pods.len()
-    }
-
     pub(super) fn records(&self) -> impl Iterator<Item = (PodId, &PodRecord)> {
         self.pods.iter().map(|(id, record)| (id as PodId, record))
     }

@@ -1,6 +1,7 @@
 //! The agents of a cluster's nodes, as `manifests/` puts them there: with that ServiceAccount, those roles, that
 //! container's arguments and its one capability.
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -8,7 +9,7 @@ use lab::Process;
 use serde_json::Value;
 
 use super::{Cluster, Kubeconfig, await_that, program, resource};
-use crate::agent::{IN_FORCE, PATIENCE};
+use crate::agent::{self, HTTP, IN_FORCE, PATIENCE};
 use crate::{finish, podwall, root};
 
 /// What `kubectl kustomize` makes of a folder of `manifests/`, object by object.
@@ -85,6 +86,20 @@ impl NodeAgent {
     pub fn status(&self, cluster: &Cluster) -> Value {
         let run = crate::run_in(&cluster.namespace(&self.node), &["status", "-o", "json"]);
         serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", run.stdout, run.stderr))
+    }
+
+    /// One of its metrics, by the value of its only label.
+    #[track_caller]
+    pub fn metric(&self, cluster: &Cluster, name: &str) -> BTreeMap<String, f64> {
+        let answer = agent::get(&cluster.namespace(&self.node), HTTP, "/metrics");
+        let (_, text) = answer.expect("the agent answers HTTP");
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+        let series = lines.map(|line| {
+            let (label, value) = line.rsplit_once("\"} ").unwrap_or_else(|| panic!("{name}: {line}"));
+            let (_, label) = label.split_once("=\"").unwrap_or_else(|| panic!("{name}: {line}"));
+            (label.to_owned(), value.parse().unwrap_or_else(|error| panic!("{line}: {error}")))
+        });
+        series.collect()
     }
 
     /// Waits until it is ready.

@@ -4,20 +4,17 @@ mod doctor;
 mod metrics;
 mod withdrawal;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Instant;
 
 use lab::{Namespace, Process, Signal};
-use podwall_tests::agent::{self, PATIENCE};
+use podwall_tests::agent::{self, HTTP, PATIENCE, get};
 use podwall_tests::{Manifests, Run, assert_coloured, assert_documented, finish, namespace, nft, podwall, run_in};
 use serde_json::Value;
 
 const NODE: &str = "n1";
-const HTTP: &str = "127.0.0.1:9469";
 
 const PODS: &str = "---
 {apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, labels: {app: web}},
@@ -51,18 +48,6 @@ fn manifests() -> Manifests {
 
 fn start(node: &Namespace, manifests: &Manifests, more: &[&str]) -> Process {
     agent::start(node, manifests.argument(), NODE, more)
-}
-
-/// Status and body of what is answered; none where nobody listens.
-fn get(node: &Namespace, address: &str, path: &str) -> Option<(u16, String)> {
-    let address: SocketAddr = address.parse().unwrap();
-    let mut stream = node.run(|| TcpStream::connect(address)).unwrap().ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    Some((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
 }
 
 /// Asks until it is so.

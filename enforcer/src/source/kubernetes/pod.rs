@@ -1,4 +1,4 @@
-//! Pods as the API server has them: only what policy needs is decoded, which is a twentieth of a pod.
+//! Pods as the API server has them: only what policy needs is kept.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;

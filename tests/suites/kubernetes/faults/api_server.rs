@@ -6,11 +6,13 @@ use std::time::Duration;
 use podwall_tests::kubernetes::{ControlPlane, NoStreams, Proxy, await_that, objects};
 use podwall_tests::random::Dice;
 use podwall_tests::setting;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::kernel::held;
 use super::world::{NODES, World};
 
+/// What an agent watches.
+const KINDS: [&str; 4] = ["Namespace", "NetworkPolicy", "Node", "Pod"];
 /// What an agent says whose server streams no lists.
 const NO_STREAMS: &str = "asking for pages";
 /// More objects than a page holds.
@@ -46,6 +48,31 @@ fn an_api_server_is_killed_and_comes_back_with_changes_of_before_and_of_meanwhil
     for node in NODES {
         assert!(!held(&world.node(node)).unwrap().contains("shop/removed-meanwhile"), "{node}");
     }
+    world.finish();
+}
+
+#[test]
+fn how_long_an_api_server_has_not_answered_is_told_and_the_agent_stays_ready() {
+    let world = World::on(ControlPlane::start());
+    let up = |world: &World| world.agents[0].metric(&world.cluster, "podwall_api_up");
+    let age = |world: &World| world.agents[0].metric(&world.cluster, "podwall_api_state_age_seconds");
+    let all = |value: f64| KINDS.map(|kind| (kind.to_owned(), value)).into();
+    assert_eq!((up(&world), age(&world)), (all(1.0), all(0.0)));
+    world.control_plane().kill_api_server();
+    await_that("the loss is told", || up(&world) == all(0.0));
+    let before = age(&world);
+    thread::sleep(Duration::from_millis(100));
+    let after = age(&world);
+    assert!(
+        KINDS.iter().all(|kind| before[*kind] > 0.0 && after[*kind] >= before[*kind] + 0.1),
+        "{before:?} {after:?}"
+    );
+    let status = world.agents[0].status(&world.cluster);
+    let told = |value: &Value| !value["connected"].as_bool().unwrap() && value["age_seconds"].as_f64().unwrap() > 0.0;
+    let api = status["api"].as_array().unwrap();
+    assert!(status["ready"] == true && api.len() == KINDS.len() && api.iter().all(told), "{status}");
+    world.control_plane().start_api_server();
+    await_that("all is well again", || up(&world) == all(1.0) && age(&world) == all(0.0));
     world.finish();
 }
 
