@@ -7,12 +7,13 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use enforcer::engine::{self, EngineError};
+use enforcer::engine::{self, Agent, EngineError};
+use enforcer::observe::control::Request;
 use enforcer::source::{Event, News, Source};
 use policy_compiler::cidr::CidrRules;
 use policy_compiler::manifest::{self, Content};
 use policy_compiler::model::{Object, PolicyPort, PortMatch, Protocol};
-use support::{TABLE, agent, in_namespace, nft, released, try_nft};
+use support::{TABLE, agent, in_namespace, load, nft, released, try_nft};
 use tokio::task::JoinHandle;
 
 const NODE: &str = "node-a";
@@ -243,6 +244,63 @@ fn a_policy_that_the_kernel_refuses_is_closed_and_the_others_are_in_force() {
         tell.send(news(read(&policy("web-in", "web", 443)))).unwrap();
         until("it has been mended", || ruleset().contains("tcp dport 443")).await;
         assert_eq!(closed(), [""; 0]);
+        stop(agent).await;
+    });
+}
+
+/// A source that takes its time, which it counts anew whenever it is asked anew.
+struct Slow(Told, Duration);
+
+impl Source for Slow {
+    type Error = std::io::Error;
+
+    async fn next(&mut self) -> Result<News, std::io::Error> {
+        tokio::time::sleep(self.1).await;
+        self.0.next().await
+    }
+}
+
+#[test]
+fn a_source_that_takes_its_time_is_not_asked_anew_whenever_something_else_happens() {
+    in_agent_namespace(async |_| {
+        let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+        tell.send(news(read(&(pod("web", "10.244.1.11") + &policy("web-in", "web", 80))))).unwrap();
+        // Longer than the loop is ever quiet.
+        let slow = Slow(Told(told), Duration::from_millis(2500));
+        let agent = tokio::task::spawn_local(engine::run(support::agent_of(slow, NODE)));
+        until("the policy is in force", || ruleset().contains("tcp dport 80")).await;
+        stop(agent).await;
+    });
+}
+
+/// How long this thread has been at work.
+fn busy() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let (_, fields) = text.rsplit_once(") ").unwrap();
+    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+#[test]
+fn an_agent_whose_rules_are_refused_and_that_is_sent_away_then_rests() {
+    in_agent_namespace(async |_| {
+        // As many chains as a hook has room for: a table of ours is refused.
+        let chain = |number| format!("add chain inet other c{number} {{ type filter hook forward priority 0; }}\n");
+        load(&(0..1024).map(chain).fold("add table inet other\n".to_owned(), |text, chain| text + &chain));
+        let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+        let (ask, requests) = enforcer::observe::control::channel();
+        let agent = Agent { requests, ..support::agent_of(Told(told), NODE) };
+        let observer = agent.observer.clone();
+        let agent = tokio::task::spawn_local(engine::run(agent));
+        tell.send(news(read(&(pod("web", "10.244.1.11") + &policy("web-in", "web", 80))))).unwrap();
+        let refused = || observer.conditions().iter().any(|it| it.name == "committed" && it.reason.contains("refus"));
+        until("it is refused", refused).await;
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        ask.send(Request::Withdraw { answer }).await.unwrap();
+        assert!(!answered.await.unwrap().unwrap(), "there is no table");
+        let before = busy();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(busy() - before < Duration::from_millis(300), "{:?}", busy() - before);
         stop(agent).await;
     });
 }

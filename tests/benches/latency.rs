@@ -314,5 +314,9 @@ fn main() {
     say(&format!("{many} policies"));
     bench.measure(&stream, &remote.to_string(), many, rounds);
     bench.print(&[few, many]);
+    let text = std::fs::read_to_string(format!("/proc/{}/status", agent.process.id())).unwrap();
+    let size = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let mut out = std::io::stdout();
+    writeln!(out, "the agent's memory: {}, at most {}", size("VmRSS:"), size("VmHWM:")).unwrap();
     drop((stream, agent));
 }

@@ -37,6 +37,14 @@ pub fn podwall() -> &'static Path {
     })
 }
 
+/// The `podwall` binary as somebody starts it who sits at a terminal: tests that are started in the background hand on
+/// that Ctrl-C is to be ignored.
+pub fn podwall_at_terminal() -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(podwall());
+    command
+}
+
 /// The top of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie below the root")

@@ -296,7 +296,7 @@ fn a_lab_that_is_interrupted_or_killed_leaves_no_process_and_no_link_behind() {
     let links = || std::fs::read_to_string("/proc/net/dev").unwrap().lines().count();
     let before = links();
     for signal in ["INT", "TERM", "KILL"] {
-        let mut lab = std::process::Command::new(podwall_tests::podwall())
+        let mut lab = podwall_tests::podwall_at_terminal()
             // Long enough for a signal to come in time.
             .args(["lab", "-f", "fixtures/shop", "--then", "fixtures/shop", "--then", "fixtures/shop", "-o", "json"])
             .current_dir(podwall_tests::root())

@@ -66,16 +66,17 @@ impl Audit {
         writer: &mut Writer,
         observer: &Observer,
     ) -> Result<bool, KernelError> {
+        // Only an overtaken reading is repeated at once; whatever else comes of this one, the next waits for its tick.
+        let attempts = std::mem::take(&mut self.overtaken);
         let read = read?;
         if !writer.in_step() {
             return Ok(false);
         }
         let overtaken = read.commits != writer.commits();
-        if overtaken && self.overtaken < ATTEMPTS {
-            self.overtaken += 1;
+        if overtaken && attempts < ATTEMPTS {
+            self.overtaken = attempts + 1;
             return Ok(false);
         }
-        self.overtaken = 0;
         let differences = if overtaken { writer.compare()? } else { writer.differences(read.observed.as_ref()) };
         observer.audited(differences, read.took);
         if differences > 0 {

@@ -10,8 +10,10 @@ mod signals;
 mod writer;
 
 use std::error::Error;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use policy_compiler::plan::Settings;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -82,7 +84,7 @@ pub struct Agent<S> {
 /// # Errors
 /// When the source cannot be used, or the process may not change nftables.
 pub async fn run<S: Source>(agent: Agent<S>) -> Result<(), EngineError> {
-    let Agent { mut source, kernel, observer, mut requests, mut bridge, options } = agent;
+    let Agent { source, kernel, observer, mut requests, mut bridge, options } = agent;
     let mut signals = Signals::new().map_err(EngineError::Signals)?;
     let mut monitor = Monitor::open(kernel.table().clone(), kernel.port())?;
     let mut writer = Writer::new(kernel, &options, observer.clone());
@@ -93,6 +95,8 @@ pub async fn run<S: Source>(agent: Agent<S>) -> Result<(), EngineError> {
     if let Err(error) = writer.reconcile() {
         retry.after(&error)?;
     }
+    // What a source has begun to wait for goes on while other things happen.
+    let mut news = pin!(stream::unfold(source, async |mut source| Some((source.next().await, source))));
     let mut withdrawn = false;
     loop {
         tokio::select! {
@@ -134,10 +138,10 @@ pub async fn run<S: Source>(agent: Agent<S>) -> Result<(), EngineError> {
                     }
                 }
             }
-            news = source.next() => {
+            Some(news) = news.next() => {
                 writer.hear(news.map_err(|error| EngineError::Source(Box::new(error)))?);
             }
-            () = retry.wait() => {}
+            () = retry.wait(), if !withdrawn => {}
         }
         if withdrawn || retry.is_ahead() {
             continue;

@@ -488,6 +488,20 @@ spec: {podSelector: {}, ingress: [{ports: [{port: 80}]}]}
                 assert_eq!(audit.judge(read, &mut writer, &observer).unwrap(), overtaken == 3, "{overtaken}");
             }
             assert_eq!(metric(&observer.metrics().await, "podwall_audits_total"), 1.0);
+            // Nor is a reading repeated at once that failed, or that nothing can be said about.
+            writer.reconcile().unwrap();
+            for failed in [true, false] {
+                let mut audit = Audit::new("podwall".into(), Duration::from_secs(3600));
+                let read = audit.next(writer.commits()).await;
+                writer.commits += 1;
+                assert!(!audit.judge(read, &mut writer, &observer).unwrap());
+                let read = audit.next(writer.commits()).await;
+                let read = if failed { Err(KernelError::NotPermitted) } else { read };
+                writer.in_step &= failed;
+                assert_eq!(audit.judge(read, &mut writer, &observer).is_err(), failed);
+                let next = tokio::time::timeout(Duration::from_millis(200), audit.next(writer.commits())).await;
+                assert!(next.is_err(), "the next waits for its tick, failed: {failed}");
+            }
         });
     }
 

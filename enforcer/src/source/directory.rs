@@ -78,7 +78,8 @@ impl Directory {
         Ok(Self { root, rules, watch, files: BTreeMap::new(), touched, unreadable: Vec::new(), yielded: None })
     }
 
-    /// The first snapshot at once, then the next one that differs. May be dropped and called again at any time.
+    /// The first snapshot at once, then the next one that differs. Dropped, it has forgotten nothing, but for how long it
+    /// has been waiting.
     ///
     /// # Errors
     /// When the system gives no more notifications.

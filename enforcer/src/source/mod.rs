@@ -58,7 +58,7 @@ pub trait Source {
     type Error: Error + Send + Sync + 'static;
 
     /// First every object there is, and not before all of them are known; then what happens to them, all of it that has
-    /// happened since the last call. May be dropped and called again at any time.
+    /// happened since the last call.
     ///
     /// # Errors
     /// When the source cannot be used at all.

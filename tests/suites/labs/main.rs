@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use lab::Namespace;
 use lab::lineage::ProcessId;
-use podwall_tests::{Manifests, Run, podwall, root, run_in};
+use podwall_tests::{Manifests, Run, podwall_at_terminal, root, run_in};
 use serde_json::Value;
 
 /// Longer than anything takes that works.
@@ -54,7 +54,7 @@ impl Ground {
 
     /// Starts `podwall lab`, and does not wait for it.
     fn start(&self, arguments: &[&str]) -> Child {
-        let mut command = Command::new(podwall());
+        let mut command = podwall_at_terminal();
         command.arg("lab").args(arguments).current_dir(root());
         self.spawn(command)
     }

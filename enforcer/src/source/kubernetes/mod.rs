@@ -58,6 +58,9 @@ pub struct Kubernetes {
     heard: Receiver<Heard>,
     /// The kinds of which not everything is known yet.
     unlisted: BTreeSet<Kind>,
+    /// What there is, until then: not what has come and gone, which would be ever more of while one kind is refused.
+    first: BTreeMap<ObjectId, Event>,
+    /// What has happened afterwards.
     events: Vec<Event>,
     problems: BTreeMap<ObjectId, Vec<Problem>>,
     /// Whether the problems are others than those that were told last.
@@ -84,6 +87,7 @@ impl Kubernetes {
             node: watches.node,
             heard,
             unlisted: Kind::WATCHED.into(),
+            first: BTreeMap::new(),
             events: Vec::new(),
             problems: BTreeMap::new(),
             problems_changed: true,
@@ -97,13 +101,10 @@ impl Kubernetes {
                 self.know_node(event.object.is_some());
             }
         }
-        if let Some(kind) = heard.listed {
-            self.unlisted.remove(&kind);
-            if kind == Kind::Node && heard.events.is_empty() && heard.complaints.is_empty() {
-                self.know_node(false);
-            }
+        if heard.listed == Some(Kind::Node) && heard.events.is_empty() && heard.complaints.is_empty() {
+            self.know_node(false);
         }
-        self.events.extend(heard.events);
+        self.gather(heard.events, heard.listed);
         for (id, complaints) in heard.complaints {
             if matches!(id, ObjectId::Node(_)) {
                 continue;
@@ -116,6 +117,22 @@ impl Kubernetes {
             };
             let problems: Vec<_> = complaints.into_iter().map(problem).collect();
             self.set_problems(id.clone(), problems);
+        }
+    }
+
+    fn gather(&mut self, events: Vec<Event>, listed: Option<Kind>) {
+        if self.unlisted.is_empty() {
+            self.events.extend(events);
+            return;
+        }
+        for event in events {
+            _ = match event.object {
+                Some(_) => self.first.insert(event.id.clone(), event),
+                None => self.first.remove(&event.id),
+            };
+        }
+        if listed.is_some_and(|kind| self.unlisted.remove(&kind)) && self.unlisted.is_empty() {
+            self.events.extend(std::mem::take(&mut self.first).into_values());
         }
     }
 
@@ -179,5 +196,64 @@ impl Watches {
         observer.disconnected(K::KIND);
         self.followers.spawn(Follower { node, fields, say, observer }.follow::<K>(Api::all(client)));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use policy_compiler::model::{Labels, Namespace, Object};
+
+    use super::*;
+
+    fn source() -> Kubernetes {
+        let (_, heard) = channel(1);
+        Kubernetes {
+            node: "n1".into(),
+            heard,
+            unlisted: Kind::WATCHED.into(),
+            first: BTreeMap::new(),
+            events: Vec::new(),
+            problems: BTreeMap::new(),
+            problems_changed: true,
+            followers: JoinSet::new(),
+        }
+    }
+
+    fn came(name: &str) -> Event {
+        let namespace = Namespace { name: name.into(), labels: Labels::default(), origin: None };
+        Event::apply(Object::Namespace(namespace), Instant::now())
+    }
+
+    fn went(name: &str) -> Event {
+        Event::remove(ObjectId::Namespace(name.into()), Instant::now())
+    }
+
+    fn heard(events: impl Into<Vec<Event>>) -> Heard {
+        Heard { events: events.into(), complaints: Vec::new(), listed: None }
+    }
+
+    #[test]
+    fn while_a_kind_is_unlisted_what_comes_and_goes_is_not_kept() {
+        let mut source = source();
+        let [late, earlier @ ..] = Kind::WATCHED;
+        source.take_over(heard([came("stays")]));
+        for kind in earlier {
+            source.take_over(Heard { listed: Some(kind), ..heard([]) });
+        }
+        for number in 0..100 {
+            source.take_over(heard([came(&number.to_string())]));
+            source.take_over(heard([came("stays"), went(&number.to_string())]));
+        }
+        assert!(source.news().is_none());
+        assert_eq!(source.first.len(), 1, "it does not grow");
+        source.take_over(Heard { listed: Some(late), ..heard([came("last")]) });
+        let names = |news: News| news.events.iter().map(|event| event.id.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(source.news().unwrap()), ["Namespace last", "Namespace stays"]);
+        // From now on everything is told, in order.
+        source.take_over(heard([went("last"), came("last"), went("last")]));
+        assert_eq!(names(source.news().unwrap()).len(), 3);
+        assert!(source.news().is_none());
     }
 }
