@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Both families of what is always allowed, and of what never is.
 pub(super) struct Flows {
-    allowed: Way,
+    allowed: Vec<Way>,
     denied: Vec<Way>,
     connections: Vec<Connection>,
 }
@@ -33,9 +33,19 @@ impl Flows {
         let (from, to) = ALLOWED;
         let open = |address| Connection::open(&cluster.namespace(from), address, HTTP.1);
         let connections = cluster.addresses(to).into_iter().map(|address| open(address).unwrap()).collect();
-        let mut flows = Self { allowed: Way::start(cluster, ALLOWED, PORT), denied: Vec::new(), connections };
+        let mut flows = Self { allowed: Vec::new(), denied: Vec::new(), connections };
+        flows.start_allowed(cluster);
         flows.start_denied(cluster);
         flows
+    }
+
+    pub(super) fn start_allowed(&mut self, cluster: &Cluster) {
+        self.allowed = vec![Way::start(cluster, ALLOWED, PORT)];
+    }
+
+    #[track_caller]
+    pub(super) fn stop_allowed(&mut self) {
+        self.allowed.drain(..).for_each(|way| way.finish(true));
     }
 
     pub(super) fn start_denied(&mut self, cluster: &Cluster) {
@@ -65,7 +75,7 @@ impl Flows {
     pub(super) fn finish(mut self) {
         self.check();
         self.stop_denied();
-        self.allowed.finish(true);
+        self.stop_allowed();
     }
 }
 

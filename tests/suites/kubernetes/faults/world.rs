@@ -122,6 +122,17 @@ impl World {
         self.flows.stop_denied();
     }
 
+    /// Nothing of what is always allowed was lost so far, and single packets may be from now on. Connections last.
+    #[track_caller]
+    pub(super) fn expect_losses(&mut self) {
+        self.flows.stop_allowed();
+    }
+
+    /// Nothing is lost any more.
+    pub(super) fn expect_no_more_losses(&mut self) {
+        self.flows.start_allowed(&self.cluster);
+    }
+
     /// What is never allowed is denied again.
     #[track_caller]
     pub(super) fn expect_no_more_leaks(&mut self) {
