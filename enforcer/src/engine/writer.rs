@@ -475,6 +475,22 @@ spec: {podSelector: {}, ingress: [{ports: [{port: 80}]}]}
     }
 
     #[test]
+    fn nothing_grows_while_the_kernel_refuses() {
+        in_runtime(async || {
+            let (mut writer, _) = writer();
+            let policy = writer.live.policy(&ObjectName::new("shop", "web")).unwrap().clone();
+            for number in 0..TIMED + 10 {
+                let name = ObjectName::new("shop", format!("p{number}"));
+                let another = Policy { name: name.clone(), ..policy.clone() };
+                let came = Event::apply(Object::Policy(Box::new(another)), Instant::now());
+                let went = Event::remove(ObjectId::Policy(name), Instant::now());
+                writer.hear(News { events: vec![came, went], problems: None });
+            }
+            assert_eq!((writer.waiting.len(), writer.changed.len()), (TIMED, 0));
+        });
+    }
+
+    #[test]
     fn a_reading_that_a_commit_has_overtaken_says_nothing_and_is_repeated() {
         in_runtime(async || {
             let (mut writer, observer) = writer();

@@ -83,16 +83,20 @@ impl Kubernetes {
         watches.start::<DeserializeGuard<PartialObjectMeta<Namespace>>>(None).await?;
         watches.start::<DeserializeGuard<ApiPolicy>>(None).await?;
         watches.start::<DeserializeGuard<PartialObjectMeta<Node>>>(own).await?;
-        Ok(Self {
-            node: watches.node,
+        Ok(Self::of(watches.node, heard, watches.followers))
+    }
+
+    fn of(node: String, heard: Receiver<Heard>, followers: JoinSet<()>) -> Self {
+        Self {
+            node,
             heard,
             unlisted: Kind::WATCHED.into(),
             first: BTreeMap::new(),
             events: Vec::new(),
             problems: BTreeMap::new(),
             problems_changed: true,
-            followers: watches.followers,
-        })
+            followers,
+        }
     }
 
     fn take_over(&mut self, heard: Heard) {
@@ -207,20 +211,6 @@ mod tests {
 
     use super::*;
 
-    fn source() -> Kubernetes {
-        let (_, heard) = channel(1);
-        Kubernetes {
-            node: "n1".into(),
-            heard,
-            unlisted: Kind::WATCHED.into(),
-            first: BTreeMap::new(),
-            events: Vec::new(),
-            problems: BTreeMap::new(),
-            problems_changed: true,
-            followers: JoinSet::new(),
-        }
-    }
-
     fn came(name: &str) -> Event {
         let namespace = Namespace { name: name.into(), labels: Labels::default(), origin: None };
         Event::apply(Object::Namespace(namespace), Instant::now())
@@ -236,7 +226,7 @@ mod tests {
 
     #[test]
     fn while_a_kind_is_unlisted_what_comes_and_goes_is_not_kept() {
-        let mut source = source();
+        let mut source = Kubernetes::of("n1".to_owned(), channel(1).1, JoinSet::new());
         let [late, earlier @ ..] = Kind::WATCHED;
         source.take_over(heard([came("stays")]));
         for kind in earlier {

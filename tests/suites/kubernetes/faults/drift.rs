@@ -85,7 +85,7 @@ fn edits_of_an_owned_table_are_refused_and_change_nothing() {
     world.finish();
 }
 
-/// In time.
+/// An edit of the first node's table is undone in time, and told of.
 #[track_caller]
 fn is_undone(world: &mut World, edit: &[String]) {
     let node = world.node("n1");
