@@ -21,7 +21,7 @@ use policy_compiler::ruleset::Name;
 use crate::netlink::attribute;
 use crate::netlink::batch::{Batch, Finished, TABLE_OWNER, TABLE_PERSIST, message};
 use crate::netlink::socket::NetlinkSocket;
-use transactions::Transactions;
+use transactions::{Division, Transactions};
 
 /// The writer of one table. There must be one only; where the kernel knows table owners (Linux 6.9) a second one is
 /// refused. The table and its rules outlive it.
@@ -87,15 +87,16 @@ impl Kernel {
         Ok(owner == Some(self.port()))
     }
 
-    /// Carries a change out, all of it in one transaction but for deletions, which follow in one of their own: a packet
-    /// on its way may still hold what nothing refers to any more. The table is created if it is not there.
+    /// Carries a change out: all that decides about packets in one transaction. Chains that elements of maps come to lead
+    /// to are made in one before it, and deletions follow in one behind it: a packet on its way would find the first
+    /// empty, and may still hold what nothing refers to any more. The table is created if it is not there.
     ///
-    /// A change larger than the send buffer becomes several transactions: what is new and not led to yet, then all that
+    /// A change larger than the send buffer becomes more transactions: what is new and not led to yet, then all that
     /// decides about packets at once, then single elements of sets that were there.
     ///
     /// # Errors
     /// [`KernelError::Garbage`] when all is in force and only the deletions were refused. Any other refusal leaves the
-    /// kernel as it was, unless the change had to be split; [`NetlinkError::Unconfirmed`] leaves it unknown. In both
+    /// kernel as it was, but for what nothing leads to, unless the change was larger than the send buffer; [`NetlinkError::Unconfirmed`] leaves it unknown. In both
     /// cases the picture that the change was computed from is wrong: [`Kernel::read`] before the next commit.
     pub fn commit(&mut self, delta: &Delta) -> Result<Commit, KernelError> {
         if delta.is_empty() { Ok(Commit::default()) } else { self.write(delta, None) }
@@ -125,8 +126,7 @@ impl Kernel {
     /// # Errors
     /// As [`Kernel::commit`] in one transaction; [`NetlinkError::TooLarge`] when that is larger than the send buffer.
     pub fn rehearse(&mut self, repair: &Repair) -> Result<(), KernelError> {
-        let mut transactions =
-            Transactions::new(&self.table, self.flags, self.socket.next_sequence(), Transactions::UNLIMITED);
+        let mut transactions = Transactions::new(&self.table, self.flags, self.socket.next_sequence(), Division::None);
         transactions.change(&repair.delta, repair.rebuild.as_ref())?;
         let rehearsal = transactions.rehearsal()?;
         match self.send(&rehearsal) {
@@ -207,20 +207,20 @@ impl Kernel {
         refused
     }
 
-    /// In one transaction if it fits into the send buffer, otherwise in several.
+    /// In few transactions if these fit into the send buffer, otherwise in more.
     fn encode(
         &self,
         fill: impl Fn(&mut Transactions<'_>) -> Result<(), NetlinkError>,
     ) -> Result<Vec<Finished>, NetlinkError> {
         let limit = self.socket.limit();
-        let encode = |limit| {
-            let mut transactions = Transactions::new(&self.table, self.flags, self.socket.next_sequence(), limit);
+        let encode = |division| {
+            let mut transactions = Transactions::new(&self.table, self.flags, self.socket.next_sequence(), division);
             fill(&mut transactions)?;
             transactions.finish()
         };
         let fits = |batch: &Finished| batch.bytes().len() <= limit;
-        let whole = encode(Transactions::UNLIMITED)?;
-        let transactions = if whole.iter().all(fits) { whole } else { encode(limit)? };
+        let few = encode(Division::Chains)?;
+        let transactions = if few.iter().all(fits) { few } else { encode(Division::Bytes(limit))? };
         match transactions.iter().find(|batch| !fits(batch)) {
             Some(batch) => Err(NetlinkError::TooLarge { bytes: batch.bytes().len() }),
             None => Ok(transactions),

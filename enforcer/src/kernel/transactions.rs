@@ -1,7 +1,7 @@
 //! A change of the table as transactions.
 
 use policy_compiler::delta::{ChainChange, Delta, SetChange};
-use policy_compiler::ruleset::{Chain, Element, Name, Rule, Set};
+use policy_compiler::ruleset::{Chain, Element, Name, Rule, Set, Verdict};
 
 use super::observed::Rebuild;
 use crate::netlink::NetlinkError;
@@ -13,32 +13,42 @@ const ELEMENTS_AT_ONCE: usize = 200;
 /// Room for the end of a transaction.
 const RESERVE: usize = 64;
 
-/// Encodes a change, in one transaction unless that grows beyond a limit.
+/// Encodes a change, in as few transactions as its division allows.
 ///
-/// What is split, and why that is safe:
+/// What is divided, and why that is safe:
 /// * New chains and sets come first, with all that is in them, in as many transactions as it takes: nothing leads to
 ///   them yet. Not so a new base chain, to which every packet comes.
 /// * Then everything that decides about packets: new rules of chains that were there, elements of maps that were there,
-///   the base chain. This is one transaction and is never split: all of it comes into force at once, with everything
+///   the base chain. This is one transaction and is never divided: all of it comes into force at once, with everything
 ///   that it refers to.
-/// * Elements of plain sets that were there come last. Each says something of one address by itself; split, they come
+/// * Elements of plain sets that were there come last. Each says something of one address by itself; divided, they come
 ///   into force one after the other.
 ///
-/// A rebuild replaces what the rules refer to, and is never split.
+/// A rebuild replaces what the rules refer to, and is never divided.
 pub(crate) struct Transactions<'t> {
     table: &'t str,
     flags: u32,
-    limit: usize,
+    division: Division,
     done: Vec<Finished>,
     batch: Batch<'t>,
 }
 
-impl<'t> Transactions<'t> {
-    /// Everything in one transaction.
-    pub(crate) const UNLIMITED: usize = usize::MAX;
+/// How a change becomes transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Division {
+    /// One, whatever a packet on its way makes of it.
+    None,
+    /// Chains that elements of maps come to lead to are made before. A packet follows the rules of the generation that it
+    /// began with, but finds elements of the present one: of a chain that came with the element it would see no rules,
+    /// and pass.
+    Chains,
+    /// The same, and no transaction is larger than so many bytes.
+    Bytes(usize),
+}
 
-    pub(crate) fn new(table: &'t str, flags: u32, sequence: u32, limit: usize) -> Self {
-        Self { table, flags, limit, done: Vec::new(), batch: begun(table, flags, sequence) }
+impl<'t> Transactions<'t> {
+    pub(crate) fn new(table: &'t str, flags: u32, sequence: u32, division: Division) -> Self {
+        Self { table, flags, division, done: Vec::new(), batch: begun(table, flags, sequence) }
     }
 
     pub(crate) fn finish(mut self) -> Result<Vec<Finished>, NetlinkError> {
@@ -46,24 +56,29 @@ impl<'t> Transactions<'t> {
         Ok(self.done)
     }
 
-    /// As one transaction that is tried and taken back; it must not have been split.
+    /// As one transaction that is tried and taken back; it must not have been divided.
     pub(crate) fn rehearsal(self) -> Result<Finished, NetlinkError> {
         self.batch.rehearsal()
     }
 
     /// Everything but deletions.
     pub(crate) fn change(&mut self, delta: &Delta, rebuild: Option<&Rebuild>) -> Result<(), NetlinkError> {
-        let limit = self.limit;
+        let division = self.division;
         if let Some(rebuild) = rebuild {
-            self.limit = Self::UNLIMITED;
+            self.division = Division::None;
             self.clear(rebuild);
         }
-        self.prepare(delta)?;
-        if !self.done.is_empty() {
+        let base_last = match self.division {
+            Division::None => false,
+            Division::Chains => leads_to_new_chains(delta),
+            Division::Bytes(_) => true,
+        };
+        self.prepare(delta, base_last)?;
+        if !self.done.is_empty() || self.division != Division::None && leads_to_new_chains(delta) {
             self.next()?; // what decides about packets gets a transaction of its own
         }
-        self.switch(delta);
-        self.limit = limit;
+        self.switch(delta, base_last);
+        self.division = division;
         for (name, remove, add) in edits(delta, false) {
             self.elements(remove, |batch, elements| batch.delete_elements(name, elements))?;
             self.elements(add, |batch, elements| batch.add_elements(name, elements))?;
@@ -99,10 +114,10 @@ impl<'t> Transactions<'t> {
         rebuild.chains.iter().for_each(|name| self.batch.delete_chain(name));
     }
 
-    /// What nothing leads to yet.
-    fn prepare(&mut self, delta: &Delta) -> Result<(), NetlinkError> {
-        let is_split = self.is_split();
-        for (name, chain) in new_chains(delta).filter(|(_, chain)| !(chain.base && is_split)) {
+    /// What nothing leads to yet. Base chains are hooked as soon as they are there, and so come last of divided changes;
+    /// otherwise all chains are declared in the order of their names, which is that of the text.
+    fn prepare(&mut self, delta: &Delta, base_last: bool) -> Result<(), NetlinkError> {
+        for (name, chain) in new_chains(delta).filter(|(_, chain)| !(chain.base && base_last)) {
             self.fit(|batch| batch.add_chain(name, chain))?;
         }
         for (name, set) in new_sets(delta) {
@@ -120,9 +135,9 @@ impl<'t> Transactions<'t> {
     }
 
     /// What decides about packets.
-    fn switch(&mut self, delta: &Delta) {
+    fn switch(&mut self, delta: &Delta, base_last: bool) {
         for (name, chain) in new_chains(delta).filter(|(_, chain)| chain.base) {
-            if self.is_split() {
+            if base_last {
                 self.batch.add_chain(name, chain);
             }
             self.rules(name, &chain.rules);
@@ -137,12 +152,6 @@ impl<'t> Transactions<'t> {
             self.batch.delete_elements(name, remove.iter().flat_map(RawElement::of));
             self.batch.add_elements(name, add.iter().flat_map(RawElement::of));
         }
-    }
-
-    /// Then base chains come last: they are hooked as soon as they are there. Otherwise all chains are declared in the
-    /// order of their names, which is that of the text.
-    fn is_split(&self) -> bool {
-        self.limit != Self::UNLIMITED
     }
 
     fn rules(&mut self, chain: &str, rules: &[Rule]) {
@@ -164,11 +173,13 @@ impl<'t> Transactions<'t> {
         }
     }
 
-    /// Writes operations that are never split, into the next transaction where this one has no room left.
+    /// Writes operations that stay together, into the next transaction where this one has no room left.
     fn fit(&mut self, write: impl Fn(&mut Batch<'t>)) -> Result<(), NetlinkError> {
         let mark = self.batch.mark();
         write(&mut self.batch);
-        if self.batch.len() > self.limit - RESERVE {
+        if let Division::Bytes(limit) = self.division
+            && self.batch.len() > limit - RESERVE
+        {
             self.batch.rewind(mark);
             self.next()?;
             write(&mut self.batch);
@@ -203,6 +214,16 @@ fn new_sets(delta: &Delta) -> impl Iterator<Item = (&Name, &Set)> {
     })
 }
 
+/// Whether elements of maps that are there come to lead to chains that are not.
+fn leads_to_new_chains(delta: &Delta) -> bool {
+    let is_new = |chain: &Name| matches!(delta.chains.get(chain), Some(ChainChange::Create(_)));
+    let targets = edits(delta, true).flat_map(|(_, _, add)| add).filter_map(|element| element.verdict.as_ref());
+    targets.into_iter().any(|verdict| match verdict {
+        Verdict::Jump(chain) | Verdict::Goto(chain) => is_new(chain),
+        _ => false,
+    })
+}
+
 /// Edits of maps, or of plain sets: elements have verdicts exactly in maps.
 fn edits(delta: &Delta, of_maps: bool) -> impl Iterator<Item = (&Name, &[Element], &[Element])> {
     delta.sets.iter().filter_map(move |(name, change)| match change {
@@ -219,7 +240,7 @@ mod tests {
     use std::net::IpAddr;
 
     use policy_compiler::cidr::Family;
-    use policy_compiler::ruleset::{Key, LookupKey, SetShape, Statement, Table, Verdict};
+    use policy_compiler::ruleset::{Key, LookupKey, SetShape, Statement, Table};
 
     use super::*;
     use crate::kernel::tests::in_namespace;
@@ -280,18 +301,18 @@ mod tests {
         in_namespace(|| {
             let (nothing, before, after) = (Table::new("podwall"), table("a", 40, 1), table("b", 1000, 20));
             let mut kernel = Kernel::open("podwall").unwrap();
-            for (limit, from, to) in [
-                (usize::MAX, &nothing, &before),
-                (100_000, &before, &after),
-                (100_000, &after, &before),
-                (usize::MAX, &before, &after),
-                (usize::MAX, &after, &before),
-                (120_000, &before, &after),
+            for (limit, from, to, least) in [
+                (usize::MAX, &nothing, &before, 1),
+                (100_000, &before, &after, 3),
+                (100_000, &after, &before, 2),
+                (usize::MAX, &before, &after, 2),
+                (usize::MAX, &after, &before, 2),
+                (120_000, &before, &after, 3),
             ] {
                 kernel.socket.set_limit(limit);
                 let delta = Delta::between(from, to);
                 let all = kernel.encode(|transactions| transactions.change(&delta, None)).unwrap();
-                assert_eq!(all.len() > 1, limit != usize::MAX, "{limit}");
+                assert!(if limit == usize::MAX { all.len() == least } else { all.len() >= least }, "{limit}");
                 assert!(all.iter().all(|batch| batch.bytes().len() <= limit));
                 let mut switched = 0;
                 for batch in &all {

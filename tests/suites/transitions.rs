@@ -1,0 +1,209 @@
+//! Packets that are on their way while a transaction comes into force: none is judged by rules of which it sees half.
+//!
+//! As many packets as a processor can send meet as many transactions as the other can make, in the form in which the agent
+//! makes them: deltas of a live plan, committed over netlink.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use enforcer::kernel::{Kernel, Repair};
+use lab::{Lab, LabSpec, PodNetwork, PodSpec};
+use policy_compiler::cidr::CidrRules;
+use policy_compiler::manifest::{self, Content};
+use policy_compiler::model::{Object, ObjectId};
+use policy_compiler::plan::{Generation, LivePlan, Settings, UnknownPods};
+
+const NODE: &str = "node";
+/// Nothing else listens there.
+const PORT: u16 = 7000;
+/// A leak of one packet in some ten thousand transactions shows in every run.
+const DURATION: Duration = Duration::from_secs(5);
+/// How many packets may be on their way.
+const AHEAD: u64 = 100;
+/// How long nothing may have arrived for all to have arrived.
+const STRAGGLERS: Duration = Duration::from_millis(200);
+
+/// Two pods of a node, in namespace shop, each with label app: NAME.
+struct World {
+    lab: Lab,
+    live: LivePlan,
+}
+
+/// What became of the packets.
+struct Outcome {
+    sent: u64,
+    arrived: u64,
+    /// How often all changes were made.
+    rounds: u64,
+}
+
+/// One thing that happens.
+enum Event {
+    Apply(Object),
+    Remove(ObjectId),
+}
+
+impl World {
+    fn new(pods: [&str; 2]) -> Self {
+        let pods = pods.map(|name| PodSpec { id: format!("shop/{name}"), node: NODE.into(), ports: vec![] });
+        let spec = LabSpec { nodes: vec![NODE.into()], pods: pods.into(), ..LabSpec::default() };
+        let lab = Lab::build(&spec).unwrap_or_else(|error| panic!("{error}"));
+        let settings = Settings {
+            pod_interfaces: vec![PodNetwork::default().pod_interface().parse().unwrap()],
+            unknown_pods: UnknownPods::Drop,
+            ..Settings::default()
+        };
+        Self { lab, live: LivePlan::new(NODE, settings, Generation::FIRST) }
+    }
+
+    fn address(&self, name: &str) -> Ipv4Addr {
+        let addresses = self.lab.addresses(&format!("shop/{name}")).unwrap().iter();
+        let is_v4 = |address: &IpAddr| if let IpAddr::V4(address) = address { Some(*address) } else { None };
+        addresses.copied().find_map(|address| is_v4(&address)).unwrap()
+    }
+
+    fn pod(&self, name: &str) -> Object {
+        object(&format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: shop, labels: {{app: {name}}}}}, \
+             spec: {{nodeName: {NODE}, containers: [{{name: c}}]}}, status: {{phase: Running, podIP: {}}}}}",
+            self.address(name)
+        ))
+    }
+
+    /// Makes changes over and over, each in a commit of its own, while `from` sends to `to` as fast as it can.
+    fn try_packets(&mut self, from: &str, to: &str, changes: &[Event]) -> Outcome {
+        let namespace = |id: &str| self.lab.namespace(id).unwrap();
+        let socket = |name: &str, port| {
+            let bind = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
+            namespace(&format!("shop/{name}")).run(bind).unwrap().unwrap()
+        };
+        let (sender, receiver) = (socket(from, 0), socket(to, PORT));
+        let target = SocketAddr::new(self.address(to).into(), PORT);
+        let mut kernel = namespace(NODE).run(|| Kernel::open("podwall")).unwrap().unwrap();
+        kernel.repair(&Repair::create(self.live.table())).unwrap();
+        _ = self.live.delta();
+
+        let (stop, arrived) = (AtomicBool::new(false), AtomicU64::new(0));
+        let (sent, rounds) = thread::scope(|scope| {
+            scope.spawn(|| count(&receiver, &arrived, &stop).unwrap());
+            let sent = scope.spawn(|| send(&sender, target, &arrived, &stop));
+            let rounds = change(&mut self.live, &mut kernel, changes);
+            stop.store(true, Ordering::Relaxed);
+            (sent.join().unwrap(), rounds)
+        });
+        Outcome { sent, arrived: arrived.into_inner(), rounds }
+    }
+}
+
+impl Outcome {
+    /// That there was enough of both to meet.
+    fn has_shown(&self) {
+        let Self { sent, rounds, .. } = self;
+        assert!(*sent > 10_000 && *rounds > 100, "{sent} packets have met {rounds} rounds, which are too few");
+    }
+}
+
+fn change(live: &mut LivePlan, kernel: &mut Kernel, changes: &[Event]) -> u64 {
+    let started = Instant::now();
+    let mut rounds = 0;
+    while started.elapsed() < DURATION {
+        for event in changes {
+            match event {
+                Event::Apply(object) => live.apply(object.clone()),
+                Event::Remove(id) => live.remove(id),
+            }
+            kernel.commit(&live.delta()).unwrap();
+        }
+        rounds += 1;
+    }
+    rounds
+}
+
+fn send(socket: &UdpSocket, target: SocketAddr, arrived: &AtomicU64, stop: &AtomicBool) -> u64 {
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        sent += u64::from(socket.send_to(b"?", target).is_ok());
+        // What arrives must not be lost because nobody fetches it.
+        if arrived.load(Ordering::Relaxed) > 0 && sent - arrived.load(Ordering::Relaxed) > AHEAD {
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+    sent
+}
+
+fn count(socket: &UdpSocket, arrived: &AtomicU64, stop: &AtomicBool) -> io::Result<()> {
+    socket.set_read_timeout(Some(STRAGGLERS))?;
+    loop {
+        match socket.recv(&mut [0; 8]) {
+            Ok(_) => _ = arrived.fetch_add(1, Ordering::Relaxed),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+            Err(_) if stop.load(Ordering::Relaxed) => return Ok(()),
+            Err(_) => {}
+        }
+    }
+}
+
+fn policy(name: &str, spec: &str) -> Object {
+    let metadata = format!("metadata: {{name: {name}, namespace: shop}}");
+    object(&format!("{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, {metadata}, spec: {spec}}}"))
+}
+
+fn object(text: &str) -> Object {
+    let read = manifest::read(&"test.yaml".into(), text, CidrRules::Legacy);
+    let mut contents = read.documents.into_iter().map(|document| document.content);
+    match (contents.next(), &read.problems[..]) {
+        (Some(Content::Objects(mut objects)), []) => objects.remove(0),
+        (_, problems) => panic!("{problems:?}"),
+    }
+}
+
+/// Isolates `subject`, and allows it peers.
+fn allow(name: &str, peers: &str) -> Object {
+    policy(name, &format!("{{podSelector: {{matchLabels: {{app: subject}}}}, ingress: [{{from: [{peers}]}}]}}"))
+}
+
+#[test]
+fn a_new_pod_is_isolated_for_packets_that_are_on_their_way_to_it() {
+    let mut world = World::new(["subject", "asker"]);
+    let new = world.pod("subject");
+    world.live.apply(world.pod("asker"));
+    world.live.apply(policy("none", "{podSelector: {}, policyTypes: [Ingress]}"));
+    let outcome = world.try_packets("asker", "subject", &[Event::Apply(new.clone()), Event::Remove(new.id())]);
+    assert_eq!(outcome.arrived, 0, "of {} packets, while the pod was new {} times", outcome.sent, outcome.rounds);
+    outcome.has_shown();
+}
+
+#[test]
+fn whoever_is_never_allowed_gets_nothing_through_while_policies_change() {
+    let mut world = World::new(["subject", "asker"]);
+    ["subject", "asker"].iter().for_each(|name| world.live.apply(world.pod(name)));
+    world.live.apply(policy("none", "{podSelector: {}, policyTypes: [Ingress]}"));
+    let others = [
+        allow("other", "{podSelector: {matchLabels: {app: other}}}"),
+        allow("other", "{ipBlock: {cidr: 10.0.0.0/8, except: [10.244.0.0/16]}}"),
+        allow("other", "{namespaceSelector: {matchLabels: {is: not}}}, {ipBlock: {cidr: 192.0.2.0/24}}"),
+    ];
+    let gone = Event::Remove(others[0].id());
+    let changes: Vec<_> = others.into_iter().map(Event::Apply).chain([gone]).collect();
+    let outcome = world.try_packets("asker", "subject", &changes);
+    assert_eq!(outcome.arrived, 0, "of {} packets in {} rounds", outcome.sent, outcome.rounds);
+    outcome.has_shown();
+}
+
+#[test]
+fn whoever_is_always_allowed_loses_nothing_while_policies_change() {
+    let mut world = World::new(["subject", "asker"]);
+    ["subject", "asker"].iter().for_each(|name| world.live.apply(world.pod(name)));
+    let asker = allow("asker", "{podSelector: {matchLabels: {app: asker}}}");
+    let everybody = allow("asker", "{podSelector: {}}");
+    let other = allow("other", "{podSelector: {matchLabels: {app: other}}}");
+    let (no_asker, no_other) = (Event::Remove(asker.id()), Event::Remove(other.id()));
+    // At the end of each round the subject is not isolated at all.
+    let changes = [Event::Apply(asker), Event::Apply(other), Event::Apply(everybody), no_other, no_asker];
+    let outcome = world.try_packets("asker", "subject", &changes);
+    assert_eq!(outcome.sent - outcome.arrived, 0, "of {} packets in {} rounds", outcome.sent, outcome.rounds);
+    outcome.has_shown();
+}
