@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6},
     os::fd::{AsFd, AsRawFd},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -16,6 +17,25 @@ use nix::{
     },
 };
 use tokio::{io::Interest, net::UdpSocket};
+
+/// Awaits a datagram and gives its length. `WouldBlock` says that none came in time.
+///
+/// # Errors
+/// What the socket says, but for the news that the process was stopped and goes on.
+pub fn receive(socket: &std::net::UdpSocket, buffer: &mut [u8], patience: Duration) -> io::Result<usize> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        socket.set_read_timeout(Some(left))?;
+        match socket.recv(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
 
 /// A socket that hears many and answers each. Its type knows of UDP only, but what it does is the same for every socket
 /// of whole packets.

@@ -49,6 +49,7 @@ pub use policy_compiler::model::Protocol;
 
 pub use cluster::{Lab, LabSpec, PodSpec};
 pub use connection::Connection;
+pub use datagram::receive;
 pub use error::LabError;
 pub use flood::{Flood, FloodReceiver, FloodResult};
 pub use namespace::Namespace;

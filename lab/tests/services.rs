@@ -286,9 +286,9 @@ fn a_service_without_pods_refuses_as_does_a_port_that_it_lacks() -> Outcome {
         for (address, traffic) in shop.on_node("none", "n1", TRAFFICS[1]) {
             let from = SocketAddr::new(address, traffic.port().unwrap());
             let socket = shop.lab.namespace("n1")?.run(|| UdpSocket::bind(from))??;
-            socket.set_read_timeout(Some(PATIENCE))?;
             socket.send_to(b"?", SocketAddr::new(shop.address("shop/two", address), 5353))?;
-            socket.recv(&mut [0; 64]).map_err(|error| format!("{network}: from {from}: {error}"))?;
+            lab::receive(&socket, &mut [0; 64], PATIENCE)
+                .map_err(|error| format!("{network}: from {from}: {error}"))?;
         }
     }
     Ok(())

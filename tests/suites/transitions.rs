@@ -135,9 +135,8 @@ fn send(socket: &UdpSocket, target: SocketAddr, arrived: &AtomicU64, stop: &Atom
 }
 
 fn count(socket: &UdpSocket, arrived: &AtomicU64, stop: &AtomicBool) -> io::Result<()> {
-    socket.set_read_timeout(Some(STRAGGLERS))?;
     loop {
-        match socket.recv(&mut [0; 8]) {
+        match lab::receive(socket, &mut [0; 8], STRAGGLERS) {
             Ok(_) => _ = arrived.fetch_add(1, Ordering::Relaxed),
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
             Err(_) if stop.load(Ordering::Relaxed) => return Ok(()),

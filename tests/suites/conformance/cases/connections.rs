@@ -76,10 +76,9 @@ impl Live {
 
     /// Awaits the echo of a datagram, which comes after a greeting.
     fn hear(&self, text: &str, patience: Duration) -> std::io::Result<()> {
-        self.udp.set_read_timeout(Some(patience))?;
         let mut buffer = [0; 256];
         loop {
-            let length = self.udp.recv(&mut buffer)?;
+            let length = lab::receive(&self.udp, &mut buffer, patience)?;
             if buffer[..length].ends_with(text.as_bytes()) {
                 return Ok(());
             }
@@ -268,8 +267,7 @@ fn says(from: &UdpSocket, to: IpAddr, ear: &UdpSocket, patience: Duration) -> Re
     let said = || {
         let target = SocketAddr::new(to, ear.local_addr()?.port());
         from.send_to(b"said", target)?;
-        ear.set_read_timeout(Some(patience))?;
-        ear.recv(&mut [0; 16])
+        lab::receive(ear, &mut [0; 16], patience)
     };
     match said() {
         Ok(_) => Ok(true),
