@@ -88,8 +88,9 @@ impl Kernel {
     }
 
     /// Carries a change out: all that decides about packets in one transaction. Chains that elements of maps come to lead
-    /// to are made in one before it, and deletions follow in one behind it: a packet on its way would find the first
-    /// empty, and may still hold what nothing refers to any more. The table is created if it is not there.
+    /// to are made in one before it, where a packet on its way would find them empty otherwise. Deletions follow in one
+    /// behind it, when all packets have left that may still hold what nothing refers to any more; that takes some
+    /// milliseconds, during which the change is in force already. The table is created if it is not there.
     ///
     /// A change larger than the send buffer becomes more transactions: what is new and not led to yet, then all that
     /// decides about packets at once, then single elements of sets that were there.
@@ -150,6 +151,9 @@ impl Kernel {
         // rules let go of packets first.
         let unhooked =
             hooked.is_empty() || self.delete(|batch| hooked.iter().for_each(|(name, _)| batch.delete_chain(name)))?;
+        if unhooked && !hooked.is_empty() {
+            self.await_packets()?;
+        }
         Ok(unhooked && self.delete(|batch| batch.delete_table())?)
     }
 
@@ -183,12 +187,26 @@ impl Kernel {
             }
             commit.count(batch);
         }
-        let garbage = self.encode(|transactions| transactions.garbage(delta))?;
-        for batch in garbage.iter().filter(|_| Transactions::has_garbage(delta)) {
-            self.send(batch).map_err(|error| KernelError::Garbage(Box::new(error)))?;
-            commit.count(batch);
+        if Transactions::has_garbage(delta) {
+            self.collect(delta, &mut commit).map_err(|error| KernelError::Garbage(Box::new(error)))?;
         }
         Ok(commit)
+    }
+
+    fn collect(&mut self, delta: &Delta, commit: &mut Commit) -> Result<(), KernelError> {
+        self.await_packets()?;
+        for batch in self.encode(|transactions| transactions.garbage(delta))? {
+            self.send(&batch)?;
+            commit.count(&batch);
+        }
+        Ok(())
+    }
+
+    /// Waits until every packet that is on its way now has left the rules, for some milliseconds. A packet that finds
+    /// an element and is held up, by the hypervisor for instance, until the chain behind it is deleted would pass.
+    fn await_packets(&mut self) -> Result<(), KernelError> {
+        // The kernel does so whenever it takes a transaction back.
+        self.rehearse(&Repair::default())
     }
 
     /// Whether the table's flags were refused, which are not asked for again: an older kernel, or a table that was
