@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use enforcer::kernel::{Kernel, KernelError, Repair};
 use policy_compiler::cidr::Family::V4;
 use policy_compiler::delta::{ChainChange, Delta};
@@ -231,10 +233,12 @@ fn garbage_goes_whatever_refers_to_what() {
         table.chains.insert("z3".into(), chain(vec![lookup(LookupKey::Source(V4), "g_4"), verdict(Verdict::Drop)]));
         let root = table.chains.get_mut("side").unwrap();
         root.rules.insert(0, rule([vmap(LookupKey::Source(V4), "a_map_4")]));
-        kernel.commit(&Delta::between(&before, &table)).unwrap();
+        let commit = kernel.commit(&Delta::between(&before, &table)).unwrap();
+        assert_eq!(commit.deleting, Duration::ZERO);
         assert!(difference(&mut kernel, &table).is_empty());
         let commit = kernel.commit(&Delta::between(&table, &before)).unwrap();
         assert_eq!(commit.transactions, 2);
+        assert!(commit.deleting > Duration::ZERO);
         assert!(difference(&mut kernel, &before).is_empty());
     });
 }

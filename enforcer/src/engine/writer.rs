@@ -159,13 +159,16 @@ impl Writer {
         let started = Instant::now();
         let done = if std::mem::take(&mut self.in_step) { self.advance()? } else { self.adopt()? };
         self.in_step = true;
-        let took = started.elapsed();
+        let deleting = done.as_ref().map_or(Duration::ZERO, |(_, commit)| commit.deleting);
+        let took = started.elapsed().saturating_sub(deleting);
         self.changed.clear();
         let waiting = std::mem::take(&mut self.waiting);
         let doubted = std::mem::take(&mut self.doubted);
         if let Some((delta, commit)) = &done {
             self.commits += 1;
-            waiting.into_iter().for_each(|(kind, learned)| self.observer.applied(kind, learned.elapsed()));
+            waiting
+                .into_iter()
+                .for_each(|(kind, learned)| self.observer.applied(kind, learned.elapsed().saturating_sub(deleting)));
             self.observer.committed(*commit, took);
             if doubted {
                 self.observer.repaired();

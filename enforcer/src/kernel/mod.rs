@@ -14,6 +14,8 @@ pub use monitor::{Foreign, Monitor};
 pub use observed::{Observed, Repair};
 pub use reader::{Denied, ListedChain, ListedTable, Reader};
 
+use std::time::{Duration, Instant};
+
 use nix::errno::Errno;
 use policy_compiler::delta::Delta;
 use policy_compiler::ruleset::Name;
@@ -41,6 +43,8 @@ pub struct Commit {
     pub operations: usize,
     /// Bytes sent.
     pub bytes: usize,
+    /// How long deletions took, and waiting for packets before them, when all was in force already.
+    pub deleting: Duration,
 }
 
 impl Kernel {
@@ -188,7 +192,9 @@ impl Kernel {
             commit.count(batch);
         }
         if Transactions::has_garbage(delta) {
+            let in_force = Instant::now();
             self.collect(delta, &mut commit).map_err(|error| KernelError::Garbage(Box::new(error)))?;
+            commit.deleting = in_force.elapsed();
         }
         Ok(commit)
     }

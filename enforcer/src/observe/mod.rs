@@ -267,7 +267,10 @@ mod tests {
         observer.set_problems([problem(true, "one"), problem(true, "two"), problem(false, "three")]);
         observer.event(Kind::Pod, Action::Delete);
         observer.applied(Kind::Policy, Duration::from_millis(3));
-        observer.committed(Commit { transactions: 1, operations: 9, bytes: 100 }, Duration::from_millis(2));
+        observer.committed(
+            Commit { transactions: 1, operations: 9, bytes: 100, ..Commit::default() },
+            Duration::from_millis(2),
+        );
         observer.in_force(ENFORCEMENT);
         observer.connected(Kind::Pod);
         observer.disconnected(Kind::Node);

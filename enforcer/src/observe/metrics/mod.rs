@@ -113,7 +113,7 @@ impl Metrics {
         podwall.register("commits", "Changes of the table, by what became of them", self.commits.clone());
         podwall.register(
             "commit_duration_seconds",
-            "Time that a change of the table took",
+            "Time until a change of the table was in force, deletions that follow it aside",
             self.commit_duration.clone(),
         );
         podwall.register("operations", "Netlink operations that the kernel took", self.operations.clone());
