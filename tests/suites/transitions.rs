@@ -20,14 +20,14 @@ use policy_compiler::plan::{Generation, LivePlan, Settings, UnknownPods};
 const NODE: &str = "node";
 /// Nothing else listens there.
 const PORT: u16 = 7000;
-/// A leak of one packet in some ten thousand transactions shows in every run.
+/// A leak of one packet in a thousand transactions shows in nearly every run.
 const DURATION: Duration = Duration::from_secs(5);
 /// How many packets may be on their way.
 const AHEAD: u64 = 100;
 /// How long nothing may have arrived for all to have arrived.
 const STRAGGLERS: Duration = Duration::from_millis(200);
 
-/// Two pods of a node, in namespace shop, each with label app: NAME.
+/// The pods `shop/subject` and `shop/asker` of a node, each with label app: NAME.
 struct World {
     lab: Lab,
     live: LivePlan,
@@ -50,14 +50,17 @@ enum Event {
 /// What becomes of chains and sets that nothing refers to any more.
 #[derive(PartialEq)]
 enum Garbage {
-    /// They are deleted, as the agent does. That waits for packets, and so there are fewer rounds.
+    /// They are deleted, as by the agent. That waits for packets, and so there are fewer rounds.
     Goes,
+    /// They are left.
     Stays,
 }
 
 impl World {
-    fn new(pods: [&str; 2]) -> Self {
-        let pods = pods.map(|name| PodSpec { id: format!("shop/{name}"), node: NODE.into(), ports: vec![] });
+    /// These pods the plan knows of.
+    fn new(known: &[&str]) -> Self {
+        let pods =
+            ["subject", "asker"].map(|name| PodSpec { id: format!("shop/{name}"), node: NODE.into(), ports: vec![] });
         let spec = LabSpec { nodes: vec![NODE.into()], pods: pods.into(), ..LabSpec::default() };
         let lab = Lab::build(&spec).unwrap_or_else(|error| panic!("{error}"));
         let settings = Settings {
@@ -65,7 +68,9 @@ impl World {
             unknown_pods: UnknownPods::Drop,
             ..Settings::default()
         };
-        Self { lab, live: LivePlan::new(NODE, settings, Generation::FIRST) }
+        let mut world = Self { lab, live: LivePlan::new(NODE, settings, Generation::FIRST) };
+        known.iter().for_each(|name| world.live.apply(world.pod(name)));
+        world
     }
 
     fn address(&self, name: &str) -> Ipv4Addr {
@@ -82,16 +87,16 @@ impl World {
         ))
     }
 
-    /// Makes changes over and over, each in a commit of its own, while `from` sends to `to` as fast as it can. `changes`
-    /// are those of a round, by its number.
-    fn try_packets(&mut self, from: &str, to: &str, garbage: Garbage, changes: impl Fn(u64) -> Vec<Event>) -> Outcome {
+    /// Makes changes over and over, each in a commit of its own, while the asker sends to the subject as fast as it can.
+    /// `changes` are those of a round, by its number.
+    fn try_packets(&mut self, garbage: Garbage, changes: impl Fn(u64) -> Vec<Event>) -> Outcome {
         let namespace = |id: &str| self.lab.namespace(id).unwrap();
         let socket = |name: &str, port| {
             let bind = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port));
             namespace(&format!("shop/{name}")).run(bind).unwrap().unwrap()
         };
-        let (sender, receiver) = (socket(from, 0), socket(to, PORT));
-        let target = SocketAddr::new(self.address(to).into(), PORT);
+        let (sender, receiver) = (socket("asker", 0), socket("subject", PORT));
+        let target = SocketAddr::new(self.address("subject").into(), PORT);
         let mut kernel = namespace(NODE).run(|| Kernel::open("podwall")).unwrap().unwrap();
         kernel.repair(&Repair::create(self.live.table())).unwrap();
         _ = self.live.delta();
@@ -109,10 +114,10 @@ impl World {
 }
 
 impl Outcome {
-    /// That there was enough of both to meet.
-    fn has_shown(&self) {
+    /// That there were packets enough, and so many rounds, to meet.
+    fn has_met(&self, least: u64) {
         let Self { sent, rounds, .. } = self;
-        assert!(*sent > 10_000 && *rounds > 20, "{sent} packets have met {rounds} rounds, which are too few");
+        assert!(*sent > 10_000 && *rounds >= least, "{sent} packets have met {rounds} rounds, which are too few");
     }
 }
 
@@ -187,52 +192,49 @@ fn allow(name: &str, peers: &str) -> Object {
 
 #[test]
 fn a_new_pod_is_isolated_for_packets_that_are_on_their_way_to_it() {
-    let mut world = World::new(["subject", "asker"]);
+    let mut world = World::new(&["asker"]);
     let Object::Pod(subject) = world.pod("subject") else { panic!("a pod is a pod") };
-    world.live.apply(world.pod("asker"));
     world.live.apply(policy("none", "{podSelector: {}, policyTypes: [Ingress]}"));
     // Another pod each time, so that its chains are new though those of the last one stay.
-    let outcome = world.try_packets("asker", "subject", Garbage::Stays, |round| {
+    let outcome = world.try_packets(Garbage::Stays, |round| {
         let name = ObjectName::new("shop", format!("new-{round}"));
         let new = Object::Pod(Box::new(Pod { name, ..(*subject).clone() }));
         let gone = new.id();
         vec![Event::Apply(new), Event::Remove(gone)]
     });
     assert_eq!(outcome.arrived, 0, "of {} packets, while {} pods were new", outcome.sent, outcome.rounds);
-    outcome.has_shown();
+    outcome.has_met(500);
 }
 
 #[test]
 fn whoever_is_never_allowed_gets_nothing_through_while_policies_change() {
-    let mut world = World::new(["subject", "asker"]);
-    ["subject", "asker"].iter().for_each(|name| world.live.apply(world.pod(name)));
+    let mut world = World::new(&["subject", "asker"]);
     world.live.apply(policy("none", "{podSelector: {}, policyTypes: [Ingress]}"));
     let others = [
         allow("other", "{podSelector: {matchLabels: {app: other}}}"),
         allow("other", "{ipBlock: {cidr: 10.0.0.0/8, except: [10.244.0.0/16]}}"),
         allow("other", "{namespaceSelector: {matchLabels: {is: not}}}, {ipBlock: {cidr: 192.0.2.0/24}}"),
     ];
-    let outcome = world.try_packets("asker", "subject", Garbage::Goes, |_| {
+    let outcome = world.try_packets(Garbage::Goes, |_| {
         let gone = Event::Remove(others[0].id());
         others.iter().cloned().map(Event::Apply).chain([gone]).collect()
     });
     assert_eq!(outcome.arrived, 0, "of {} packets in {} rounds", outcome.sent, outcome.rounds);
-    outcome.has_shown();
+    outcome.has_met(20);
 }
 
 #[test]
 fn whoever_is_always_allowed_loses_nothing_while_policies_change() {
-    let mut world = World::new(["subject", "asker"]);
-    ["subject", "asker"].iter().for_each(|name| world.live.apply(world.pod(name)));
+    let mut world = World::new(&["subject", "asker"]);
     let asker = allow("asker", "{podSelector: {matchLabels: {app: asker}}}");
     let everybody = allow("asker", "{podSelector: {}}");
     let other = allow("other", "{podSelector: {matchLabels: {app: other}}}");
     // At the end of each round the subject is not isolated at all.
-    let outcome = world.try_packets("asker", "subject", Garbage::Goes, |_| {
+    let outcome = world.try_packets(Garbage::Goes, |_| {
         let applied = [&asker, &other, &everybody].map(|policy| Event::Apply(policy.clone()));
         let removed = [&other, &asker].map(|policy| Event::Remove(policy.id()));
         applied.into_iter().chain(removed).collect()
     });
     assert_eq!(outcome.sent - outcome.arrived, 0, "of {} packets in {} rounds", outcome.sent, outcome.rounds);
-    outcome.has_shown();
+    outcome.has_met(20);
 }

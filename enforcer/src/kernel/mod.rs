@@ -101,8 +101,9 @@ impl Kernel {
     ///
     /// # Errors
     /// [`KernelError::Garbage`] when all is in force and only the deletions were refused. Any other refusal leaves the
-    /// kernel as it was, but for what nothing leads to, unless the change was larger than the send buffer; [`NetlinkError::Unconfirmed`] leaves it unknown. In both
-    /// cases the picture that the change was computed from is wrong: [`Kernel::read`] before the next commit.
+    /// kernel as it was, but for what nothing leads to, unless the change was larger than the send buffer;
+    /// [`NetlinkError::Unconfirmed`] leaves it unknown. In both cases the picture that the change was computed from is
+    /// wrong: [`Kernel::read`] before the next commit.
     pub fn commit(&mut self, delta: &Delta) -> Result<Commit, KernelError> {
         if delta.is_empty() { Ok(Commit::default()) } else { self.write(delta, None) }
     }
@@ -211,7 +212,7 @@ impl Kernel {
     /// Waits until every packet that is on its way now has left the rules, for some milliseconds. A packet that finds
     /// an element and is held up, by the hypervisor for instance, until the chain behind it is deleted would pass.
     fn await_packets(&mut self) -> Result<(), KernelError> {
-        // The kernel does so whenever it takes a transaction back.
+        // The kernel does so whenever it takes a transaction back (a grace period of RCU, in its `__nf_tables_abort`).
         self.rehearse(&Repair::default())
     }
 
